@@ -57,5 +57,6 @@ class TextKind(Enum):
 TRACE_PREFIX, TRACE_MARK = "nettop-", "mark"
 TRACE_MARKING = ("prerouting", "output")
 TRACE_INGRESS = "ingress"  # the chain that marks in a table of the family netdev
+TRACE_EGRESS = "egress"  # a hook after the last one of ours
 TRACE_HOOKS = ("input", "forward", "postrouting")
 TRACE_ENDS = {"input-end": "input", "postrouting-end": "postrouting"}

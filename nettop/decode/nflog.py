@@ -13,6 +13,7 @@ from nettop.batch import Batch
 from nettop.columns import DecodeErrors
 from nettop.decode.netlink import read_each
 from nettop.linux import nfnetlink
+from nettop.linux.inet import IPPROTO_DSTOPTS, IPPROTO_FRAGMENT, IPPROTO_HOPOPTS, IPPROTO_ROUTING
 from nettop.linux.netlink import NLMSG_HDRLEN, Attributes
 from nettop.linux.nf_tables import NF_HOOKS
 
@@ -20,7 +21,8 @@ _BODY = NLMSG_HDRLEN + nfnetlink.NFGEN_LENGTH
 _TYPE = nfnetlink.NFNL_SUBSYS_ULOG << 8 | nfnetlink.NFULNL_MSG_PACKET
 _PREFIX = re.compile(r"TRACE: ([^:]+):(.+):(rule|return|policy):(\d{1,9}) ?")
 _HOOKS = {number: name for number, name in NF_HOOKS["inet"].items()}
-_FIXED_IPV6 = 40
+_FIXED_IPV6, _NEXT_HEADER = 40, 6
+_EXTENSIONS = IPPROTO_HOPOPTS, IPPROTO_ROUTING, IPPROTO_FRAGMENT, IPPROTO_DSTOPTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,18 @@ def _record(found: Attributes, family: int, ts_ns: int) -> LegacyRecord | None:
         return None
     table, chain, kind, number = prefix.groups()
     packet = found.raw(nfnetlink.NFULA_PAYLOAD)
-    length = _FIXED_IPV6 if packet[:1] and packet[0] >> 4 == 6 else (packet[0] & 0xF) * 4 if packet else 0
     name = nfnetlink.NFPROTO_NAMES.get(family, "")
-    return LegacyRecord(ts_ns, name, table, chain, kind, int(number), hook, packet[:length], packet[length:])
+    return LegacyRecord(ts_ns, name, table, chain, kind, int(number), hook, *_headers(packet))
+
+
+def _headers(packet: bytes) -> tuple[bytes, bytes]:
+    """Return the network and the transport header, as the trace records of nf_tables have them."""
+    if not packet or packet[0] >> 4 != 6:
+        length = (packet[0] & 0xF) * 4 if packet else 0
+        return packet[:length], packet[length:]
+    proto, at = packet[_NEXT_HEADER] if len(packet) > _NEXT_HEADER else -1, _FIXED_IPV6
+    while proto in _EXTENSIONS and at + 8 <= len(packet):  # RFC 8200
+        if proto == IPPROTO_FRAGMENT and int.from_bytes(packet[at + 2 : at + 4], "big") >> 3:
+            return b"", packet
+        proto, at = packet[at], at + (8 if proto == IPPROTO_FRAGMENT else (packet[at + 1] + 1) * 8)
+    return packet[:_FIXED_IPV6], packet[at:]

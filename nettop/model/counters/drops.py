@@ -32,7 +32,7 @@ _MEANING: dict[str, tuple[str, bool]] = {
     "TCP_CSUM": ("wrong checksum", True),
     "UDP_CSUM": ("wrong checksum", True),
     "ICMP_CSUM": ("wrong checksum", True),
-    "IP_INHDR": ("bad IP header", True),
+    "IP_INHDR": ("bad IP header, or its TTL (hop limit) is used up", True),
     "IP_NOPROTO": ("nothing handles this protocol", False),
     "IP_INADDRERRORS": ("the destination is no address of this host, and forwarding is off", True),
     "IP_INNOROUTES": ("no route to the destination", True),

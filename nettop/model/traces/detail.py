@@ -66,7 +66,7 @@ def _title(journey: Journey) -> Line:
         (f"{clock(journey.ts_ns, DIGITS)} ", "number"),
         (f"#{journey.number} ", "dim"),
         (f"{head.proto_text} ", "proto"),
-        (f"{head.source} → {head.destination}", "address"),
+        (head.way, "address"),
         (f" {head.info}" if head.info else "", ""),
         (f"   from {origin(journey)}{size}", "dim"),
         (f"   ct {journey.ct_id}" if journey.ct_id is not None else "", "dim"),

@@ -10,13 +10,24 @@ from collections.abc import Iterable
 
 from nettop.decode.drops import DropRecord, DropRecords, Place
 from nettop.linux.packet import ETH_P_IP, ETH_P_IPV6
+from nettop.linux.socket import AF_INET6
 from nettop.model.traces.journey import Drop, Journey
 
 # Trace records have the time when they were read, which is later than the kernel's: on a busy host by a second.
 _BEFORE_NS, AFTER_NS = 100_000_000, 50_000_000
 _LATE_NS = 1_000_000_000  # of a packet that is certain to have no verdict
 BY_RULES = "NETFILTER_DROP"
-_PURGED = "QUEUE_PURGE"  # of a packet that this host received: data or a FIN in the queue of a socket that was closed
+_NO_PACKET = "skb_release_data"  # frees the fragments of a packet with it
+# The begins of reasons and functions that drop packets for this host, and those that leave it. QUEUE_PURGE of a packet
+# for this host is no drop: it is data or a FIN in the queue of a socket that was closed.
+_TO_SOCKETS = (
+    ("NO_SOCKET", "SOCKET_", "TCP_", "UDP_", "ICMP_", "IP_NOPROTO", "PROTO_MEM", "IPV6_NDISC", "IGMP"),
+    ("tcp_", "udp", "__udp", "raw", "icmp", "ping_", "sctp_", "ip_local_deliver", "ip6_protocol_deliver", "ndisc_"),
+)
+_BEFORE_SOCKETS = (
+    ("NEIGH_", "QDISC_", "TC_EGRESS", "IP_OUTNOROUTES", "PKT_TOO_BIG", "FULL_RING", "BPF_CGROUP_EGRESS", "QUEUE_PURGE"),
+    ("neigh_", "__neigh", "arp_error", "__dev_queue", "dev_hard_start", "ip_finish", "ip6_finish", "ip_frag"),
+)
 _KEEP_NS = 4_000_000_000  # drops of no packet: one without a verdict ends later
 _MIN_PAYLOAD = 46  # bytes: shorter packets have a padding on Ethernet
 
@@ -34,6 +45,8 @@ def dropped(record: DropRecord, packets: Iterable[Journey]) -> Journey | None:
     Packets without a verdict come first, and of those the earliest.
     """
     ts_ns = record.ts_ns
+    if record.function == _NO_PACKET:
+        return None
     same = (one for one in packets if one.device == record.device and one.drop is None)
     near = (one for one in same if one.ts_ns - _LATE_NS <= ts_ns <= one.last_ns + AFTER_NS)  # most are not
     found = [packet for packet in near if _fits(packet, record)]
@@ -101,9 +114,15 @@ def _fits(packet: Journey, record: DropRecord) -> bool:
     before_ns = _LATE_NS if packet.end is not None and verdict == "lost" else _BEFORE_NS
     if not packet.ts_ns - before_ns <= record.ts_ns <= packet.last_ns + AFTER_NS:
         return False
-    if record.protocol != (ETH_P_IPV6 if ":" in (head.src or "") else ETH_P_IP):
+    if record.protocol != (ETH_P_IPV6 if head.family == AF_INET6 else ETH_P_IP):
         return False
-    left = packet.end is not None and (verdict == "lost" or packet.end.oif is not None)
-    if record.reason == _PURGED and not left:
+    end = packet.end
+    if (end is None or verdict == "accept") and not _may_follow(record, end.oif if end else None):
         return False
     return verdict == "lost" or (record.reason == BY_RULES) == (verdict == "drop")
+
+
+def _may_follow(record: DropRecord, oif: str | None) -> bool:
+    """Return whether the kernel may drop an accepted packet so: one for this host, or one that leaves by `oif`."""
+    wrong = _BEFORE_SOCKETS if oif is None else _TO_SOCKETS
+    return not record.reason.startswith(wrong[0]) and not record.function.startswith(wrong[1])

@@ -42,6 +42,8 @@ def certainty(journey: Journey) -> str:
         return "incomplete: trace records were lost"
     if journey.verdict == "lost":
         return "no final verdict was seen"
+    if journey.part_of is not None:
+        return "likely: fragments are joined by address and id"
     if journey.unseen:
         return f"incomplete: the log of {LEGACY} was not read, its steps in {', '.join(journey.unseen)} are missing"
     if any(step.legacy is not None for step in journey.steps):
@@ -67,11 +69,19 @@ def place(journey: Journey, callers: str = "") -> str:
     if end is None:
         return f"on its way, last seen in {journey.hook}"
     if end.step is not None:
-        return f"{_decided(end.step)}{callers}{_translation(journey)}"
+        queued = _reason(journey, "; then dropped: ") if end.verdict == "queue" else ""
+        return f"{_decided(end.step)}{callers}{_translation(journey)}{queued}"
+    if journey.part_of is not None:
+        return f"reassembled into #{journey.part_of.number}"
     if end.verdict == "accept":
         to = f"out of {end.oif}" if end.oif else "for this host"
         return f"{to}{_translation(journey)}{_reason(journey, '; then dropped: ')}"
     return _lost(journey) + _reason(journey, ": ")
+
+
+def _waits(journey: Journey) -> str:
+    """Return the reason why a fragment may have no end."""
+    return ", or it waits for the other fragments" if journey.head.fragment is not None else ""
 
 
 def _lost(journey: Journey) -> str:
@@ -85,7 +95,11 @@ def _lost(journey: Journey) -> str:
     if drop is not None:
         return _LOST.get(hook, f"last seen in {hook}")
     place = f"{_LOST[hook]}{_MAYBE.get(hook, '')}" if hook in _LOST else "taken by a queue or the kernel"
-    return f"{unseen}, or {place}" if hook in journey.unseen else place if hook in _LOST else f"{place}, in {hook}"
+    if hook in journey.unseen:
+        place = f"{unseen}, or {place}"
+    elif hook not in _LOST:
+        place = f"{place}, in {hook}"
+    return f"{place}{_waits(journey)}"
 
 
 def _reason(journey: Journey, before: str) -> str:
@@ -153,7 +167,9 @@ def translated(before: PacketHead, after: PacketHead) -> Iterator[str]:
 
 
 def exchange(journey: Journey) -> str:
-    """Return `[SYN, ACK] back after ≈ 57 ms: #2`, or `answers #1 within 20 ms`; "" without the other packet."""
+    """Return `[SYN, ACK] back after ≈ 57 ms: #2`, `answers #1 within 20 ms` or `copy of #1`; "": it is alone."""
+    if journey.copy_of is not None:
+        return f"another copy of #{journey.copy_of.number}"
     if (answer := journey.answer) is not None:
         what = answer.head.info or answer.head.proto_text
         return f"{what} back {_elapsed(answer.ts_ns - journey.ts_ns)}: #{answer.number}"

@@ -1,4 +1,7 @@
-"""The ends of a traced packet, from the header bytes of a record: RFC 791, 8200, 9293, 768, 792, 4443."""
+"""The ends of a traced packet, from the header bytes of a record: RFC 791, 8200, 9293, 768, 792, 4443.
+
+Of an IPv6 fragment but the first, nf_tables has no network header; its first bytes are the transport header's.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +10,18 @@ from dataclasses import dataclass
 from functools import lru_cache
 from struct import Struct
 
-from nettop.linux.inet import IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_TCP, WITH_PORTS
+from nettop.linux.inet import IPPROTO_FRAGMENT, IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_TCP, WITH_PORTS
 from nettop.linux.socket import AF_INET, AF_INET6
 from nettop.text.address import with_port
 from nettop.text.packet import icmp_message, icmpv6_message, proto_name, tcp_flag_names
 
-_IPV4 = Struct("!BxHxxxxxBxx4s4s").unpack_from  # version and header length, total length, protocol, addresses
-_IPV6 = Struct("!IHBx16s16s").unpack_from  # version …, payload length, next header, addresses
+_IPV4 = Struct("!2xHHHxBxx4s4s").unpack_from  # total length, id, flags and fragment offset, protocol, addresses
+_IPV6 = Struct("!4xHBx16s16s").unpack_from  # payload length, next header, addresses
+_IPV6_BEGIN = Struct("!4xHB").unpack_from
+_MORE, _OFFSET = 0x2000, 0x1FFF
 _PORTS = Struct("!HH").unpack_from
 _TCP_FLAGS = 13
-_FIXED_IPV6 = 40
+_FIXED_IPV6, _BEGIN_IPV6 = 40, 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +38,17 @@ class PacketHead:
     family: int = 0  # AF_INET, AF_INET6; 0: not known, and the addresses as numbers are 0
     src_number: int = 0
     dst_number: int = 0
+    fragment: int | None = None  # of a fragment: its IP id, 0 of IPv6
 
     @property
     def proto_text(self) -> str:
         """The protocol's name, `ip` if it is not known."""
         return "ip" if self.proto is None else proto_name(self.proto)
+
+    @property
+    def way(self) -> str:
+        """`10.0.0.1:4000 → 10.0.0.2:53`; "" without addresses."""
+        return "" if self.src is None else f"{self.source} → {self.destination}"
 
     @property
     def source(self) -> str:
@@ -53,18 +64,29 @@ class PacketHead:
 @lru_cache(64)  # the first record of each base chain has them
 def packet_head(network: bytes, transport: bytes) -> PacketHead:
     """Return what the bytes tell; bytes that are no IP header give an empty head."""
+    fragment, begins, note = None, True, ""
     if len(network) >= 20 and network[0] >> 4 == 4:
-        _, length, proto, *found = _IPV4(network)
+        length, ident, place, proto, *found = _IPV4(network)
         family = AF_INET
+        if place & (_MORE | _OFFSET):
+            fragment, at = ident, (place & _OFFSET) * 8
+            begins, note = not at, f"fragment at {at}, id {ident}" if at else f"first fragment, id {ident}"
     elif len(network) >= _FIXED_IPV6 and network[0] >> 4 == 6:
-        _, length, proto, *found = _IPV6(network)
+        length, proto, *found = _IPV6(network)
         length += _FIXED_IPV6
         family = AF_INET6
+        fragment, note = (0, "first fragment") if proto == IPPROTO_FRAGMENT else (None, "")
+    elif not network and len(transport) >= _BEGIN_IPV6 and transport[0] >> 4 == 6:
+        length, proto = _IPV6_BEGIN(transport)
+        length += _FIXED_IPV6
+        return PacketHead(proto, length=length, info="later fragment: no addresses", family=AF_INET6, fragment=0)
     else:
         return PacketHead()
-    sport, dport = _PORTS(transport) if proto in WITH_PORTS and len(transport) >= 4 else (None, None)
+    has_ports = begins and proto in WITH_PORTS and len(transport) >= 4
+    sport, dport = _PORTS(transport) if has_ports else (None, None)
     (src, src_number), (dst, dst_number) = map(_address, found)
-    return PacketHead(proto, src, dst, sport, dport, length, _info(proto, transport), family, src_number, dst_number)
+    info = ", ".join(filter(None, (_info(proto, transport) if begins else "", note)))
+    return PacketHead(proto, src, dst, sport, dport, length, info, family, src_number, dst_number, fragment)
 
 
 @lru_cache(4096)

@@ -40,6 +40,13 @@ class Step:
         return self.found[1] if self.found else None
 
     @property
+    def ident(self) -> int:
+        """The ident of the rule, or that of the chain, negated, of a policy; 0: not known."""
+        if self.rule is None:
+            return -self.chain.ident if self.chain is not None and self.record.type == "policy" else 0
+        return self.rule.ident
+
+    @property
     def number(self) -> int | None:
         """The number of the rule in its chain."""
         return self.found[1].number if self.found else self.record.number
@@ -83,7 +90,7 @@ class Journey:
     mark: int | None = None  # when it was marked for tracing; None: 0
     last_ns: int = 0
     key: tuple[object, ...] = ()  # of its bytes
-    refused_by: Step | None = None  # a rule of iptables-legacy in the hook where it was last seen
+    ended_by: Step | None = None  # a rule of iptables-legacy in the hook where it was last seen
     device: str | None = None
     family: str = "inet"  # of the table that marked it last
     answers: Journey | None = None  # the packet of the other direction that this one answers
@@ -91,6 +98,8 @@ class Journey:
     drop: Drop | None = None  # by the kernel, after its last step
     joined: bool = False  # its legs are joined by bytes and time
     unseen: tuple[str, ...] = ()  # hooks with tables of iptables-legacy whose steps were not seen
+    part_of: Journey | None = None  # of a fragment: the packet that it was reassembled into
+    copy_of: Journey | None = None  # the packet that this is another copy of
     _stack: list[tuple[str, tuple[Step, ...]]] = field(default_factory=list)  # chains, and the rules to each
 
     @property
@@ -141,6 +150,20 @@ class Journey:
             self._stack.pop()
         if record.verdict in ("jump", "goto") and len(step.callers) < _MAX_DEPTH:
             self._stack.append((record.target, (*step.callers, step)))
+
+    def last_step_end(self) -> JourneyEnd | None:
+        """Return the end by the last step, if no record can follow that, or by a queue that did not give it back."""
+        if self.ended_by is not None and self.ended_by.hook == self.hook:
+            return JourneyEnd(self.ended_by.record.verdict, self.ended_by)
+        last = next((step for step in reversed(self.steps) if step.legacy is None), None)
+        return JourneyEnd("queue", last) if last and last.record.verdict == "queue" and last.hook == self.hook else None
+
+    def copied(self, number: int, ts_ns: int) -> Journey:
+        """Return another copy of the packet, from the hook on where it is now."""
+        return replace(
+            self, number=number, ts_ns=ts_ns, steps=[], hooks=[*self.hooks], families=[*self.families], copy_of=self,
+            answer=None, answers=None, drop=None, _stack=[],
+        )  # fmt: skip
 
     def rename(self, before: str, after: str) -> None:
         """Give a device its name."""

@@ -8,23 +8,24 @@ when no record came for a while.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from nettop.batch import DumpMark, Gap
 from nettop.decode.drops import DropRecords
 from nettop.decode.nflog import LegacyDecoded, LegacyRecord
 from nettop.decode.nftables.trace import TraceDecoded, TraceRecord
-from nettop.kinds import TRACE_ENDS, TRACE_HOOKS, TRACE_INGRESS, TRACE_MARK, TRACE_MARKING, TRACE_PREFIX
-from nettop.linux.socket import AF_INET6
+from nettop.kinds import TRACE_EGRESS, TRACE_ENDS, TRACE_HOOKS, TRACE_INGRESS, TRACE_MARK, TRACE_MARKING, TRACE_PREFIX
 from nettop.model.ruleset.counters import TracedHits
-from nettop.model.ruleset.hooks import LEGACY_TABLES
 from nettop.model.ruleset.merge import ChainView, RuleView
-from nettop.model.traces.drops import PendingDrops
+from nettop.model.traces.drops import AFTER_NS, PendingDrops
+from nettop.model.traces.egress import DepartedPackets
 from nettop.model.traces.elements import FindBranches, element_met
+from nettop.model.traces.fragments import is_reassembled, others_of, whole_head
 from nettop.model.traces.headers import packet_head
-from nettop.model.traces.journey import IP_FAMILIES, Journey, JourneyEnd, Step
-from nettop.model.traces.legacy import FindLegacy, LegacyRecords, packet_key, step_of
-from nettop.model.traces.links import Answers, OpenPackets, RecentPackets, is_halved, passes
+from nettop.model.traces.journey import Journey, JourneyEnd, Step
+from nettop.model.traces.legacy import FindChain, FindLegacy, LegacyRecords, hooks_unseen, packet_key, step_of
+from nettop.model.traces.links import Answers, OpenPackets, RecentPackets, is_copy, is_halved, is_marked_again, passes
+from nettop.model.traces.names import DeviceNames
 from nettop.model.traces.order import base_chains, put_in_order
 
 KEEP = 5000  # journeys
@@ -36,16 +37,13 @@ _CHECK_NS = 100_000_000  # how often records are looked for that did not come
 # the second time (a busy machine may read that socket late).
 _LEGACY_NS, _FIRST_LEGACY_NS = 150_000_000, 1_000_000_000
 _MAX_HEADS = 10_000
-_MAX_UNNAMED = 100  # devices
 _MARKING = (*TRACE_MARKING, TRACE_INGRESS)
-_FINAL = frozenset(("drop", "stolen", "queue"))
+_FINAL = frozenset(("drop", "stolen"))  # a queue may give a packet back
 
 Keep = Callable[[Journey], bool]
 
 # The rule with this handle, and its chain; None: not known (yet).
 FindRule = Callable[[str, str, int | None], tuple[ChainView, RuleView] | None]
-# The chain of this family, table and name, of iptables-legacy or of nf_tables; None: not known (yet).
-FindChain = Callable[[str, str, str, bool], ChainView | None]
 ProveOrder = Callable[[Sequence[ChainView], int], None]  # base chains of a hook, as a packet met them, at this time
 
 
@@ -76,15 +74,16 @@ class Journeys:
         self._wanted = 0  # journeys to keep; 0: all
         self._begun = 0
         self.ended: deque[Journey] = deque(maxlen=keep)  # in the order of their numbers
-        self._find_rule, self._device, self._find_legacy, self._find_chain = find_rule, device, find_legacy, find_chain
+        self._find_rule, self._find_legacy, self._find_chain = find_rule, find_legacy, find_chain
+        self._names = DeviceNames(device)
         self._has_legacy = has_legacy  # whether iptables-legacy has tables
         self._is_bridge = is_bridge  # whether the device of a namespace's code and this index is one
         self._legacy = LegacyRecords(_RECENT)
-        self._unnamed: dict[tuple[int, str], int] = {}  # indexes of devices, by namespace and by what stands for a name
         self._now_ns = 0
         self._limit, self._prove_order, self._hits = keep, prove_order, hits or TracedHits()
         self._find_branches = find_branches
         self._open = OpenPackets()
+        self._departed = DepartedPackets()
         self._heads: dict[tuple[int, int], TraceRecord] = {}  # with the headers of a packet that is marked next
         self.count = 0  # of all journeys
         self._checked_ns = 0  # the time of records up to which all were ended that no record came of
@@ -111,7 +110,7 @@ class Journeys:
 
     def _add_legacy(self, journey: Journey, record: LegacyRecord) -> None:
         found = step_of(record, self._find_legacy)
-        if found is None or (journey.is_long() and not found.refuses):
+        if found is None or (journey.is_long() and not found.ends):
             return
         head = packet_head(record.network, record.transport)
         callers = journey.enter_legacy(record.hook, record.table, record.chain)
@@ -120,10 +119,10 @@ class Journeys:
         step.legacy, step.chain, step.joined = found.priority, found.chain, True
         step.at = journey.legacy_at(record.hook, found.priority)
         journey.steps.append(step)
-        if found.refuses and record.hook == journey.hook:
-            journey.refused_by = step
+        if found.ends and record.hook == journey.hook:
+            journey.ended_by = step
             if journey.verdict == "lost" and journey.end is not None:
-                journey.end = JourneyEnd("drop", step)
+                journey.end = JourneyEnd(step.record.verdict, step)
         if journey.end is not None:
             self._order(journey)
             self._consider(journey)
@@ -137,23 +136,7 @@ class Journeys:
                 record = step.record
                 step.chain = self._find_chain(record.family, record.table, record.chain, step.legacy is not None)
         put_in_order(journey)
-        journey.unseen = tuple(self._unseen(journey))
-
-    def _unseen(self, journey: Journey) -> Iterator[str]:
-        """Yield the hooks with tables of iptables-legacy that a packet went through without a step of theirs."""
-        if not self._has_legacy():
-            return
-        seen = {(step.hook, step.record.table) for step in journey.steps if step.legacy is not None}
-        family = "ip6" if journey.head.family == AF_INET6 else "ip"
-        hooks = [hook for hook, of in zip(journey.hooks, journey.families, strict=True) if of in IP_FAMILIES]
-        if journey.end is None or journey.end.step is not None:
-            hooks = hooks[:-1]  # not all of the last one
-        for hook in dict.fromkeys(hooks):
-            tables = (name for name, chains in LEGACY_TABLES.items() if hook.upper() in chains and name != "nat")
-            if any(
-                (hook, table) not in seen and self._find_chain(family, table, hook.upper(), True) for table in tables
-            ):
-                yield hook
+        journey.unseen = tuple(hooks_unseen(journey, self._find_chain)) if self._has_legacy() else ()
 
     def begin(self, table: str, only: Keep | None, wanted: int = 0) -> None:
         """Keep the journeys of packets that `table` marks from now on, if they pass `only`, up to `wanted` (0: all)."""
@@ -170,7 +153,7 @@ class Journeys:
     def settle(self, now_ns: int) -> None:
         """End the journeys without a record for SILENT_NS, once all records of that time have arrived."""
         self._now_ns = max(self._now_ns, now_ns)
-        self._name_devices()
+        self.version += self._names.rename(lambda: (*self.kept.values(), *self.ended, *self._open.values()))
         self._end_silent(now_ns - _LATE_NS)
         if len(self._heads) > _MAX_HEADS:
             self._heads.clear()
@@ -191,6 +174,7 @@ class Journeys:
         """Return whether nothing is added to a journey any more: a rule dropped it, or its drop cannot come."""
         is_first = self._has_legacy() and all(step.legacy is None for step in journey.steps)
         wait_ns = _FIRST_LEGACY_NS if is_first else _LEGACY_NS * bool(self._legacy.last_ns)
+        wait_ns = max(wait_ns, AFTER_NS * bool(journey.end and journey.end.oif))  # for hooks of egress
         if self._now_ns < journey.last_ns + wait_ns:
             return False
         return journey.verdict in _FINAL or self.drops.knows(journey)
@@ -209,8 +193,8 @@ class Journeys:
                 step.found = self._find_rule(record.family, record.table, record.handle) or step.found
             if step.element is None and step.rule is not None and step.rule.verdict == "vmap":
                 step.element = element_met(step, self._find_branches(step.rule.raw)) or None
-        named = not any((journey.netns, name) in self._unnamed for name in (journey.iif, journey.oif))
-        return named and all(step.rule is not None and step.rule.text is not None for step in rules)
+        have_words = all(step.rule is not None and step.rule.text is not None for step in rules)
+        return have_words and self._names.are_known(journey)
 
     def _add(self, record: TraceRecord, netns: int) -> None:
         key = (netns, record.id)
@@ -219,6 +203,9 @@ class Journeys:
             self._own(record, key)
             return
         journey = self._open.get(key)
+        if journey is None:
+            chain = self._find_chain(record.family, record.table, record.chain, False)
+            journey = self._departed.at_egress(key, record, chain)
         if journey is None:
             return
         self._see(journey, record)
@@ -231,8 +218,10 @@ class Journeys:
         journey.jump(step)
         if not journey.is_long() or record.verdict in _FINAL:
             journey.steps.append(step)
-        if record.verdict in _FINAL:
+        if record.verdict in _FINAL and key in self._open:
             self._finish(key, JourneyEnd(record.verdict, step))
+        elif journey.hook == TRACE_EGRESS:
+            self._pass_egress(journey, step)
 
     def _own(self, record: TraceRecord, key: tuple[int, int]) -> None:
         """Apply a record of a tracing table: where the packet is, but nothing that was done to it."""
@@ -244,11 +233,11 @@ class Journeys:
         elif record.chain == TRACE_MARK and record.handle is not None:
             head = self._heads.pop(key, record)
             first = record if record.network else head
-            if journey is not None and not _is_marked_again(journey, first):
+            if journey is not None and not is_marked_again(journey, first):
                 self._finish(key, JourneyEnd("lost"))
             if self.table in ("", record.table) and self._second_half(first, key) is None:
                 self._begin(first, key)
-        elif journey := journey or self._second_half(record, key):
+        elif journey := journey or self._second_half(record, key) or self._copied(record, key):
             self._see(journey, record)
             journey.family = record.family
             if record.chain in TRACE_ENDS and record.type == "policy":
@@ -263,7 +252,8 @@ class Journeys:
     def _begin(self, record: TraceRecord, key: tuple[int, int]) -> None:
         head = packet_head(record.network, record.transport)
         hook = TRACE_INGRESS if record.family == "netdev" else "output" if record.iif is None else "prerouting"
-        names = self._name(key[0], record.iif), self._name(key[0], record.oif)
+        names = self._names.name(key[0], record.iif), self._names.name(key[0], record.oif)
+        self._departed.discard(key)
         journey = Journey(self.count + 1, key[0], record.table, record.ts_ns, hook, head, head, *names)
         journey.arrive(hook, record.family)
         journey.last_ns, journey.mark = record.ts_ns, record.mark
@@ -291,11 +281,26 @@ class Journeys:
         """Return the journey that goes on under the id `key`: a bridge gave it one after prerouting at its port."""
         if record.iif is None or key in self._open or not self._is_bridge(key[0], record.iif):
             return None
-        bridge, same = self._name(key[0], record.iif), packet_key(record.network, record.transport)
+        bridge, same = self._names.name(key[0], record.iif), packet_key(record.network, record.transport)
         journey = self._open.take_if(key[0], same, lambda one: is_halved(one, record, bridge))
         if journey is not None:
             journey.joined, journey.last_ns = True, record.ts_ns
             self._open[key] = journey  # not the latest: no third part follows
+        return journey
+
+    def _copied(self, record: TraceRecord, key: tuple[int, int]) -> Journey | None:
+        """Begin the journey of a copy: of a packet on its way that goes out of several devices, as broadcasts do."""
+        if record.chain not in TRACE_HOOKS or record.type != "rule" or not record.network:
+            return None
+        origin = self._open.latest(key[0], packet_key(record.network, record.transport))
+        if origin is None or not is_copy(origin, record, self._names.name(key[0], record.iif)) or self._full():
+            return None
+        self.count += 1
+        self._begun += 1
+        journey = origin.copied(self.count, record.ts_ns)
+        self._open[key] = journey  # `origin` stays the latest: more copies may follow
+        if self.only is None:
+            self._keep(journey)
         return journey
 
     def _reopen(self, journey: Journey) -> None:
@@ -336,38 +341,34 @@ class Journeys:
         if record.network:
             journey.begin_walk()
             journey.last = packet_head(record.network, record.transport)
-        journey.oif = self._name(journey.netns, record.oif) or journey.oif
+            if is_reassembled(journey):
+                self._reassemble(journey, record)
+        journey.oif = self._names.name(journey.netns, record.oif) or journey.oif
+
+    def _reassemble(self, journey: Journey, record: TraceRecord) -> None:
+        """Go on with a packet whose fragments the kernel has put together, and end those."""
+        others = others_of(journey, self._open.values())
+        journey.head = whole_head(journey, others)
+        for key in [key for key, one in self._open.items() if one in others]:
+            self._open[key].part_of = journey
+            self._finish(key, JourneyEnd("stolen"))
+        self._legacy.expect(journey, record.network, record.transport)
+        journey.joined = journey.joined or bool(others)
 
     def _answer(self, journey: Journey) -> None:
         journey.answers = asked = self._answers.answered_by(journey)
         if asked is not None and asked.answer is None:
             asked.answer = journey
 
-    def _name(self, netns: int, index: int | None) -> str | None:
-        if index is None:
-            return None
-        name, unknown = self._device(netns, index), f"if{index}"
-        if name is None and len(self._unnamed) < _MAX_UNNAMED:
-            self._unnamed[netns, unknown] = index
-        return name or unknown
-
-    def _name_devices(self) -> None:
-        """Name the devices that were not known when packets passed them."""
-        for (netns, unknown), index in [*self._unnamed.items()]:
-            if (name := self._device(netns, index)) is not None:
-                del self._unnamed[netns, unknown]
-                for journey in (*self.kept.values(), *self.ended, *self._open.values()):
-                    if journey.netns == netns:
-                        journey.rename(unknown, name)
-                self.version += 1
-
     def _finish(self, key: tuple[int, int], end: JourneyEnd) -> None:
         journey = self._open.take(key)
-        journey.end = JourneyEnd("drop", journey.refused_by) if end.verdict == "lost" and journey.refused_by else end
+        journey.end = journey.last_step_end() or end if end.verdict == "lost" else end
+        if end.oif is not None:
+            self._departed.add(key, journey)
         self._order(journey)
         for chains in base_chains(journey):
             self._prove_order(chains, journey.ts_ns)
-        self._hits.add(set(filter(None, map(_met, journey.steps))))
+        self._hits.add({step.ident for step in journey.steps} - {0})
         self._list(journey)
         self._recent.add(journey)
         self.drops.end(journey)
@@ -375,6 +376,14 @@ class Journeys:
             self.others += 1
             self._consider(journey)
         self.found += journey.number in self.kept and journey.table == self.table
+
+    def _pass_egress(self, journey: Journey, step: Step) -> None:
+        """Note a step of a packet in an egress hook, which may drop it."""
+        self._hits.add({step.ident} - {0})
+        if step.record.verdict in _FINAL:
+            journey.end = JourneyEnd(step.record.verdict, step)
+        self._order(journey)
+        self._consider(journey)
 
     def _list(self, journey: Journey) -> None:
         """Add a journey to those that have ended, which are in the order of their numbers."""
@@ -384,15 +393,3 @@ class Journeys:
         while at and self.ended[at - 1].number > journey.number:
             at -= 1
         self.ended.insert(at, journey)
-
-
-def _met(step: Step) -> int:
-    """Return the ident of the rule of a step, or that of the chain, negated, of a policy; 0: not known."""
-    if step.rule is None:
-        return -step.chain.ident if step.chain is not None and step.record.type == "policy" else 0
-    return step.rule.ident
-
-
-def _is_marked_again(journey: Journey, record: TraceRecord) -> bool:
-    """Return whether another family marks the packet: that of the device's ingress, of a bridge, or of IP."""
-    return record.family != journey.family and packet_key(record.network, record.transport) == journey.key

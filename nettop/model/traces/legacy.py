@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from nettop.decode.nflog import LegacyRecord
 from nettop.decode.nftables.trace import TraceRecord
 from nettop.linux.inet import IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_TCP
+from nettop.linux.socket import AF_INET6
 from nettop.model.ruleset.hooks import LEGACY_TABLES
 from nettop.model.ruleset.merge import ChainView, RuleView
-from nettop.model.traces.journey import Journey
+from nettop.model.traces.journey import IP_FAMILIES, Journey
 
 _INVARIANT = {IPPROTO_TCP: slice(4, 8), IPPROTO_ICMP: slice(6, 8), IPPROTO_ICMPV6: slice(6, 8)}
 _BEFORE_NS, _AFTER_NS = 100_000_000, 2_000_000_000
@@ -22,9 +23,14 @@ _KEEP_NS = 1_000_000_000  # records of no packet wait so long, by the time of re
 _WAITING, _WAITING_EACH = 2000, 100  # and of so many packets, so many of each
 _SAME = 20  # the latest packets with the same bytes and source
 _REFUSING = frozenset(("drop", "reject", "tarpit"))
+# Targets that take the packet away, in the words of nf_tables.
+_TAKING = {"nfqueue": "queue", "synproxy": "stolen"}
+_ENDS = _REFUSING | {*_TAKING.values()}
 
 _Key = tuple[object, ...]
 
+# The chain of this family, table and name, of iptables-legacy or of nf_tables; None: not known (yet).
+FindChain = Callable[[str, str, str, bool], ChainView | None]
 # A chain of iptables-legacy, and its rule of this number; None: not known (yet), or there is none.
 FindLegacy = Callable[[str, str, str, int], tuple[ChainView, RuleView | None] | None]
 
@@ -32,9 +38,11 @@ FindLegacy = Callable[[str, str, str, int], tuple[ChainView, RuleView | None] | 
 def packet_key(network: bytes, transport: bytes) -> tuple[object, ...]:
     """Return what identifies a packet on its way through one host."""
     if len(network) >= 20 and network[0] >> 4 == 4:
-        proto, rest = network[9], (network[2:6],)  # total length, id
+        proto, rest = network[9], (network[2:8],)  # total length, id, fragment
     elif len(network) >= 40 and network[0] >> 4 == 6:
         proto, rest = network[6], (network[1:6],)  # flow label, payload length
+    elif not network and len(transport) >= 20 and transport[0] >> 4 == 6:  # an IPv6 fragment but the first
+        return transport[6], transport[1:6]
     else:
         return ()
     return proto, *rest, transport[_INVARIANT.get(proto, slice(0))]
@@ -95,7 +103,8 @@ class LegacyRecords:
 
 
 def _key(network: bytes, transport: bytes) -> _Key:
-    source = network[12:16] if network[:1] < b"\x60" else network[8:24]
+    first = network or transport
+    source = first[12:16] if first[:1] < b"\x60" else first[8:20]
     return *packet_key(network, transport), source, transport[:2]
 
 
@@ -116,7 +125,7 @@ class LegacyStep:
     record: TraceRecord
     chain: ChainView | None
     rule: RuleView | None
-    refuses: bool  # the packet ends here
+    ends: bool  # the packet ends here, or goes to a queue
     priority: int
 
 
@@ -129,7 +138,7 @@ def step_of(record: LegacyRecord, find: FindLegacy) -> LegacyStep | None:
         return None
     if found and rule is not None:  # the kernel also calls a rule without matches a return or a policy
         verdict, target = _verdict(rule)
-        return LegacyStep(_traced(record, "rule", verdict, target), found[0], rule, verdict in _REFUSING, priority)
+        return LegacyStep(_traced(record, "rule", verdict, target), found[0], rule, verdict in _ENDS, priority)
     policy = (found[0].policy or "").lower() if found and record.type == "policy" else ""
     chain = found[0] if found else None
     return LegacyStep(_traced(record, record.type, policy, ""), chain, None, policy in _REFUSING, priority)
@@ -144,4 +153,17 @@ def _verdict(rule: RuleView) -> tuple[str, str]:
     if rule.verdict in ("jump", "goto"):
         return rule.verdict, rule.targets[0]
     verdict = rule.verdict.lower()
-    return ("drop" if verdict in _REFUSING else verdict or "continue"), ""
+    return ("drop" if verdict in _REFUSING else _TAKING.get(verdict, verdict) or "continue"), ""
+
+
+def hooks_unseen(journey: Journey, find_chain: FindChain) -> Iterator[str]:
+    """Yield the hooks with tables of iptables-legacy that a packet went through without a step of theirs."""
+    seen = {(step.hook, step.record.table) for step in journey.steps if step.legacy is not None}
+    family = "ip6" if journey.head.family == AF_INET6 else "ip"
+    hooks = [hook for hook, of in zip(journey.hooks, journey.families, strict=True) if of in IP_FAMILIES]
+    if (journey.end is None or journey.end.step is not None) and journey.family in IP_FAMILIES:
+        hooks = hooks[:-1]  # not all of the last one
+    for hook in dict.fromkeys(hooks):
+        tables = (name for name, chains in LEGACY_TABLES.items() if hook.upper() in chains and name != "nat")
+        if any((hook, table) not in seen and find_chain(family, table, hook.upper(), True) for table in tables):
+            yield hook

@@ -91,7 +91,7 @@ def _step_object(journey: Journey, at: int, step: Step) -> dict[str, Any]:
 def _end_object(journey: Journey) -> dict[str, Any]:
     end = journey.end
     assert end is not None
-    drop = journey.drop if end.step is None else None  # a rule is the better reason
+    drop = journey.drop if end.step is None or end.verdict == "queue" else None  # a rule is the better reason
     return {
         "ts_ns": journey.last_ns,
         "verdict": verdict_of(end),
@@ -105,6 +105,8 @@ def _end_object(journey: Journey) -> dict[str, Any]:
         "iif": journey.iif,
         "oif": end.oif,
         "nat": list(translated(journey.head, journey.last)),
+        "part_of": journey.part_of and journey.part_of.number,
+        "copy_of": journey.copy_of and journey.copy_of.number,
         "answers": journey.answers and journey.answers.number,
         "answer_ns": journey.answers and journey.ts_ns - journey.answers.ts_ns,
         "drop_reason": drop and drop.record.reason,
@@ -119,7 +121,7 @@ def lines(journey: Journey, time: str) -> Iterator[str]:
     head = journey.head
     size = "" if head.length is None else f"  {head.length} B"
     info = f" {head.info}" if head.info else ""
-    ends = f"{head.proto_text} {head.source} → {head.destination}"
+    ends = f"{head.proto_text} {head.way}".rstrip()
     yield f"{time} #{journey.number} from {origin(journey)}  {ends}{info}{size}"
     yield from _step_lines(journey)
     if journey.end is not None:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from nettop.decode.nftables.trace import TraceRecord
 from nettop.model.traces.headers import packet_head
 from nettop.model.traces.journey import Journey
+from nettop.model.traces.legacy import packet_key
 
 _LEG_NS = 100_000_000  # between the records of two legs: they are read in batches
 _MAX_FLOWS = 5000
@@ -70,6 +71,11 @@ class OpenPackets(dict[tuple[int, int], Journey]):
             del self._latest[same]
         return packet
 
+    def latest(self, netns: int, same: tuple[object, ...]) -> Journey | None:
+        """Return the latest packet with these bytes."""
+        key = self._latest.get((netns, *same))
+        return None if key is None else self[key]
+
     def take_if(self, netns: int, same: tuple[object, ...], goes_on: Callable[[Journey], bool]) -> Journey | None:
         """Take the latest packet with these bytes if it goes on under another id."""
         key = self._latest.get((netns, *same))
@@ -90,6 +96,19 @@ def is_halved(packet: Journey, record: TraceRecord, bridge: str | None) -> bool:
     source = packet_head(record.network, record.transport).source
     of_it = packet.head.source == source and packet.last_ns >= record.ts_ns - _LEG_NS
     return at_port and of_it and packet.table == record.table
+
+
+def is_marked_again(packet: Journey, record: TraceRecord) -> bool:
+    """Return whether another family marks the packet: that of the device's ingress, of a bridge, or of IP."""
+    return record.family != packet.family and packet_key(record.network, record.transport) == packet.key
+
+
+def is_copy(packet: Journey, record: TraceRecord, device: str | None) -> bool:
+    """Return whether a record under another id is of a copy of a packet on its way."""
+    head = packet_head(record.network, record.transport)
+    same = (head.source, head.destination) == (packet.head.source, packet.head.destination)
+    place = packet.table, packet.family, packet.device
+    return same and place == (record.table, record.family, device) and packet.last_ns >= record.ts_ns - _LEG_NS
 
 
 def _goes_on(before: Journey, after: Journey) -> bool:

@@ -48,3 +48,22 @@ def test_no_packet_bytes_raise(packet: bytes) -> None:
 @given(st.integers(0, 200), st.binary(max_size=40))
 def test_no_bytes_raise(cut: int, tail: bytes) -> None:
     decode_nflog(batch([record(b"TRACE: raw:OUTPUT:rule:1")[:cut] + tail]))
+
+
+UDP = bytes.fromhex("0035000500080000")
+
+
+def split(begin: str, extensions: str = "") -> tuple[bytes, bytes]:
+    packet = bytes.fromhex(begin + extensions) + UDP
+    (found,) = decode_nflog(batch([record(b"TRACE: raw:OUTPUT:rule:1 ", packet=packet)])).records
+    return found.network, found.transport
+
+
+def test_the_headers_of_ipv6_are_those_that_nf_tables_gives() -> None:
+    """The transport header is behind those of extensions; a fragment but the first has its IP header there."""
+    fixed = lambda proto: f"600000000018{proto:02x}40fd080001{'0' * 22}02fd080002{'0' * 22}02"  # noqa: E731
+    behind = {0: "3c00010400000000" + "1100010400000000", 44: "1100000100000007"}
+    for proto, extensions in behind.items():
+        assert split(fixed(proto), extensions) == (bytes.fromhex(fixed(proto)), UDP)
+    later = fixed(44) + "1100006100000007"
+    assert split(later) == (b"", bytes.fromhex(later) + UDP)

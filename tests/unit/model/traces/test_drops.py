@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from nettop.decode.drops import DropRecord
 from nettop.model.traces.drops import dropped
 from nettop.model.traces.headers import PacketHead
@@ -77,3 +79,22 @@ def test_what_this_host_sends_is_only_possible() -> None:
     sent = packet(device=None)
     assert dropped(drop(device=None, length=None), [sent]) is sent
     assert sent.drop is not None and sent.drop.certainty == "possible"
+
+
+def test_a_drop_at_a_socket_is_of_a_packet_for_this_host_and_one_on_the_way_out_of_one_that_leaves() -> None:
+    def pair() -> tuple[Journey, Journey]:
+        leaving, received = packet(verdict="accept"), packet(verdict="accept", ts_ns=SECOND + 1)
+        leaving.end = JourneyEnd("accept", oif="wan0")
+        return leaving, received
+
+    for reason, function in (("NO_SOCKET", "f"), ("NOT_SPECIFIED", "__udp4_lib_rcv"), ("TCP_CSUM", "tcp_v4_rcv")):
+        leaving, received = pair()
+        assert dropped(replace(drop(reason), function=function), [leaving, received]) is received
+        assert received.drop is not None and received.drop.certainty == "likely"
+    for reason, function in (("NEIGH_FAILED", "f"), ("NOT_SPECIFIED", "neigh_resolve_output")):
+        leaving, received = pair()
+        assert dropped(replace(drop(reason), function=function), [received, leaving]) is leaving
+
+
+def test_a_fragment_that_is_freed_with_its_packet_is_no_drop() -> None:
+    assert dropped(replace(drop("NOT_SPECIFIED"), function="skb_release_data"), [packet(verdict="lost")]) is None

@@ -1,0 +1,158 @@
+"""Packets of other kinds: fragments, copies of a broadcast, those for a queue, and those past an egress hook."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from nettop.broker.client import Broker
+from nettop.model.traces.ends import verdict_of, where
+from nettop.model.traces.journey import Journey
+from nettop.model.traces.lines import lines
+from tests.kernel.namespaces import Lab, poll, run_in
+from tests.kernel.test_trace import CLIENT, ROUTER_A, SERVER, Path3, Tracing, steps
+from tests.kernel.test_trace_bridge import Bridge
+
+pytestmark = pytest.mark.kernel
+
+TRACKED = (
+    "add table inet f\nadd chain inet f c { type filter hook forward priority 0; }\nadd rule inet f c ct state new"
+)
+
+
+@pytest.fixture
+def path(lab: Lab) -> Path3:
+    return Path3(lab)
+
+
+def sent(ns: str, to: str, port: int, size: int = 1) -> None:
+    """Send a UDP datagram, as a broadcast where its address is one."""
+    family = "AF_INET6" if ":" in to else "AF_INET"
+    script = f"from socket import *; s = socket({family}, SOCK_DGRAM); s.setsockopt(SOL_SOCKET, SO_BROADCAST, 1)"
+    run_in(ns, sys.executable, "-c", f"{script}; s.sendto(b'x' * {size}, ({to!r}, {port}))")
+
+
+def completed(trace: Tracing, count: int) -> list[Journey]:
+    """The first UDP packets and fragments, in the order of their numbers, when nothing is added to them."""
+
+    def found() -> list[Journey]:
+        return [one for one in trace.engine.traces.ended if one.head.proto_text in ("udp", "fragment")]
+
+    poll(lambda: trace.read() or (len(found()) >= count and all(map(trace.complete, found()[:count]))))
+    return found()[:count]
+
+
+def test_fragments_that_conntrack_reassembles_go_on_as_one_packet(path: Path3, broker: Broker) -> None:
+    path.rules(TRACKED + " udp dport 5 drop")
+    trace = Tracing(broker, path.router, f"src host {CLIENT}")
+    try:
+        sent(path.client, SERVER, 5, 4000)
+        first, second, last = completed(trace, 3)
+    finally:
+        trace.close()
+    assert steps(last) == ["forward f/c 1 drop"] and first.steps == second.steps == []
+    assert where(last) == "dropped by inet f c rule 1 “ct state new udp dport 5 drop” (handle 2)", "no NAT"
+    assert (last.head.dport, last.head.length) == (5, 4028)
+    assert where(first) == where(second) == "reassembled into #3"
+    assert second.head.dport is None and second.head.info.startswith("fragment at 1480, id ")
+
+
+def test_fragments_that_nothing_reassembles_have_no_ports_but_the_first(path: Path3, broker: Broker) -> None:
+    trace = Tracing(broker, path.router, f"src host {CLIENT}")
+    try:
+        sent(path.client, SERVER, 5, 2000)
+        first, second = completed(trace, 2)
+    finally:
+        trace.close()
+    assert (first.head.dport, second.head.dport) == (5, None)
+    assert where(first) == where(second) == "accepted, out of wan0"
+
+
+@pytest.mark.parametrize("rules", ["", TRACKED], ids=["forwarded", "reassembled"])
+def test_fragments_of_ipv6(path: Path3, broker: Broker, rules: str) -> None:
+    """nf_tables gives no addresses of the later ones; the filter matches those of the first."""
+    path.rules(rules)
+    trace = Tracing(broker, path.router, "ip6")
+    try:
+        sent(path.client, "fd08:2::2", 5, 2000)
+        first, second = completed(trace, 2)
+    finally:
+        trace.close()
+    assert where(second) == "accepted, out of wan0"
+    if rules:
+        assert where(first) == f"reassembled into #{second.number}" and second.head.destination == "[fd08:2::2]:5"
+    else:
+        assert where(first) == "accepted, out of wan0"
+        assert next(lines(second, "")).endswith("from lan0  fragment later fragment: no addresses  608 B")
+
+
+@pytest.mark.parametrize("legacy", [False, True], ids=["nft", "legacy"])
+def test_a_packet_for_a_queue_ends_there_unless_it_comes_back(path: Path3, broker: Broker, legacy: bool) -> None:
+    tool = "iptables-legacy" if legacy else "iptables"
+    path.rules(
+        f"{tool} -A FORWARD -p udp --dport 5 -j NFQUEUE --queue-num 3\n"
+        f"{tool} -A FORWARD -p udp --dport 6 -j NFQUEUE --queue-num 3 --queue-bypass"
+    )
+    trace = Tracing(broker, path.router, f"udp and src host {CLIENT}", legacy=legacy)
+    try:
+        for port in (5, 6):
+            sent(path.client, SERVER, port)
+        queued, passed = completed(trace, 2)
+    finally:
+        trace.close()
+    assert steps(queued) == ["forward filter/FORWARD 1 queue"]
+    assert queued.end is not None and verdict_of(queued.end) == "queue"
+    assert where(queued).startswith("sent to a queue by ip filter FORWARD rule 1 “-p udp ")
+    assert where(queued).endswith("; then dropped: drop reason NOT_SPECIFIED (likely), in nf_queue"), "nobody reads it"
+    assert steps(passed)[0] == "forward filter/FORWARD 2 queue" and where(passed) == "accepted, out of wan0"
+
+
+def test_a_rule_in_the_egress_hook_drops_what_has_left(path: Path3, broker: Broker) -> None:
+    path.rules(
+        "add table netdev n\nadd chain netdev n u\nadd rule netdev n u udp dport 5 drop\n"
+        "add chain netdev n e { type filter hook egress device wan0 priority 0; }\nadd rule netdev n e jump u"
+    )
+    trace = Tracing(broker, path.router, f"udp and src host {CLIENT}")
+    try:
+        for port in (5, 6):
+            sent(path.client, SERVER, port)
+        dropped, passed = completed(trace, 2)
+    finally:
+        trace.close()
+    assert dropped.hooks == passed.hooks == ["prerouting", "forward", "postrouting", "egress"]
+    assert steps(dropped) == ["egress n/e 1 jump u", "egress n/u 1 drop"]
+    assert where(dropped) == "dropped by netdev n ▸ u rule 1 “udp dport 5 drop” (handle 2)"
+    assert steps(passed) == ["egress n/e 1 jump u", "egress n/e policy accept"]
+    assert where(passed) == "accepted, out of wan0"
+
+
+def test_each_copy_of_a_broadcast_has_its_own_end(lab: Lab, broker: Broker) -> None:
+    bridge = Bridge(lab)
+    bridge.rules(
+        "add table bridge t",
+        "add chain bridge t f { type filter hook forward priority 0; }",
+        "add rule bridge t f udp dport 5 drop",
+    )
+    trace = Tracing(broker, bridge.router, "udp dst port 5", bridge=True)
+    try:
+        sent(bridge.a, "10.9.0.255", 5)
+        received, copy = completed(trace, 2)
+    finally:
+        trace.close()
+    assert where(received).startswith("accepted, for this host") and received.hooks[:2] == ["prerouting", "input"]
+    assert where(copy) == "dropped by bridge t f rule 1 “udp dport 5 drop” (handle 2)"
+    assert [line.strip() for line in lines(copy, "")][-1] == f"another copy of #{received.number}"
+
+
+def test_a_drop_at_a_socket_is_that_of_the_packet_for_this_host(path: Path3, broker: Broker) -> None:
+    """Of packets of one length, of which the first was forwarded."""
+    trace = Tracing(broker, path.router, f"udp and src host {CLIENT}")
+    try:
+        for to in (SERVER, ROUTER_A):
+            sent(path.client, to, 5)
+        forwarded, received = completed(trace, 2)
+    finally:
+        trace.close()
+    assert where(forwarded) == "accepted, out of wan0"
+    assert where(received) == "accepted, for this host; then dropped: drop reason NO_SOCKET (likely), in __udp4_lib_rcv"
