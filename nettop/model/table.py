@@ -113,6 +113,7 @@ class Row:
     roles: tuple[str, ...]  # one of ROLES for each cell
     resettable: bool = False  # a counter that can be set to zero
     whole: str = ""  # the text that a column has cut, for a line of its own
+    within: str = ""  # where it is below the row of the table above: ` ▸ blocked rule 2`
     marked: bool = False  # it was found
     link: int | None = None  # the row that Enter goes to; its own identity: Enter folds and unfolds it
     reads: bool = False  # it can open sets below it, or more elements of one, which must be read
@@ -120,6 +121,7 @@ class Row:
     def __post_init__(self) -> None:
         object.__setattr__(self, "cells", tuple(map(clean, self.cells)))
         object.__setattr__(self, "whole", clean(self.whole))
+        object.__setattr__(self, "within", clean(self.within))
 
     @classmethod
     def of(cls, ident: int, cells: Sequence[Cell], resettable: bool = False) -> Row:

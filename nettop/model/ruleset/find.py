@@ -10,6 +10,7 @@ from ipaddress import IPv6Address, ip_network
 
 import numpy as np
 
+from nettop.kinds import TRACE_PREFIX
 from nettop.model.ruleset.merge import RuleView
 from nettop.model.ruleset.rule_tree import HEADING, heading_ident, is_long, verdict_of
 from nettop.model.ruleset.ruleset import Ruleset
@@ -22,9 +23,10 @@ _V6 = re.compile(r"(?<![\w:.])([0-9a-f]*:[0-9a-f:]*:[0-9a-f.:]*)(?:/(\d{1,3})|-(
 _PORTS = re.compile(r"ports? (?:!= )?(?:vmap )?(\{[^{}]*\}|[\d:,\-]+)|\.\d+:(\d[\d-]*)")
 _RANGE = re.compile(r"(\d{1,9})(?:[-:](\d{1,9}))?")  # not more: it may be any text
 _WILDCARD = re.compile(r'(?:-[io]|--physdev-in|--physdev-out|[io]ifname) (?:!= )?"?([\w.-]*)[+*]')
+_NEGATED = re.compile(r"(?:! --?[\w-]+|!=) (?:\{[^{}]*\}|\S+)")
 _KEYWORD = re.compile(r"^(?:(?:src|dst) )?(?:host|net|port|dev) (?=\S)")
 _NUMBER = re.compile(r":?(\d{1,5})(?:-(\d{1,5}))?")
-_Span = tuple[int, int, int]  # IP version, or 0 for ports; the first and the last value
+_Span = tuple[int, int, int, bool]  # IP version, or 0 for ports; first and last value; the rule matches all others
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +116,9 @@ class RuleFinder:
         self._known = {text: self._known.get(text) or _parts(text) for text in texts}
         self._parts = [self._known[text] for text in texts]
         seen: set[int] = set()
-        self._hits = [hit for top in self._order() for hit in self._hits_of(top, seen)]
+        chains = self._ruleset.picture.chains
+        shown = [top for top in self._order() if not chains[top].table.startswith(TRACE_PREFIX)]  # not of a trace
+        self._hits = [hit for top in shown for hit in self._hits_of(top, seen)]
         self._by_rule = {hit.rule: hit for _, hit in self._hits}
 
     def _hits_of(self, top: int, seen: set[int]) -> Iterator[tuple[int, Hit]]:
@@ -154,8 +158,8 @@ class RuleFinder:
         return {
             cell
             for cell, part in enumerate(self._parts)
-            for kind, low, high in part.spans
-            if kind == version and low <= last and first <= high
+            for kind, low, high, others in part.spans
+            if kind == version and (first <= low and high <= last if others else low <= last and first <= high)
         }
 
 
@@ -177,18 +181,23 @@ def _parts(text: str) -> _Parts:
 
 def _spans(text: str) -> Iterator[_Span]:
     """Yield the addresses and ports in a rule's text."""
-    for address, length, last in _V4.findall(text) if "." in text else ():
+    negated = [match.span() for match in _NEGATED.finditer(text)] if "!" in text else []
+
+    def others(match: re.Match[str]) -> bool:
+        return any(start <= match.start() < end for start, end in negated)
+
+    for match in _V4.finditer(text) if "." in text else ():
         with suppress(ValueError):
-            yield _addresses(address, length, last)
-    for address, length, last in _V6.findall(text) if text.count(":") > 1 else ():
+            yield *_addresses(*match.groups("")), others(match)
+    for match in _V6.finditer(text) if text.count(":") > 1 else ():
         with suppress(ValueError):
-            yield _addresses(address, length, last)
-    for listed, port in _PORTS.findall(text) if "port" in text or ":" in text else ():
-        for first, last in _RANGE.findall(listed or port):
-            yield 0, int(first), int(last or first)
+            yield *_addresses(*match.groups("")), others(match)
+    for match in _PORTS.finditer(text) if "port" in text or ":" in text else ():
+        for first, last in _RANGE.findall(match[1] or match[2]):
+            yield 0, int(first), int(last or first), "!=" in match[0] or others(match)
 
 
-def _addresses(address: str, length: str, last: str) -> _Span:
+def _addresses(address: str, length: str, last: str) -> tuple[int, int, int]:
     """Return the span of `10.0.0.0`, `10.0.0.0/8`, `10.0.0.0/255.0.0.0` or `10.0.0.1-10.0.0.9`."""
     version, bits = (6, 128) if ":" in address else (4, 32)
     if last:

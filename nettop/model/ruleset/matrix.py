@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
+from nettop.kinds import TRACE_PREFIX
 from nettop.model.ruleset.hooks import hook_rank
 from nettop.model.ruleset.merge import IPTABLES_NFT, LEGACY, ChainView
 from nettop.model.ruleset.order import is_dormant, runs_at
@@ -30,6 +31,7 @@ _CONNTRACK: tuple[_Function, ...] = (
 )
 _NAT: tuple[_Function, ...] = (("NAT ¹", -100, ("prerouting", "output")), ("NAT ¹", 100, ("input", "postrouting")))
 _KERNEL_NAMES = {-400: "defrag", -200: "conntrack", -100: "dstnat", 100: "srcnat"}
+_TRACE = "trace of nettop"  # its chains mark packets, and are no rules of the host
 # The hooks of a packet's journey.
 JOURNEYS: dict[str, tuple[str, ...]] = {
     "to this host": ("ingress", "prerouting", "input"),
@@ -111,6 +113,8 @@ def lay_out(
     the kernel's functions. `fill` completes the place of a chain, `drops` sums the packets dropped a second by chains;
     both get indices.
     """
+    traces = [chain for _, chain in chains if chain.table.startswith(TRACE_PREFIX)]
+    chains = [(index, chain) for index, chain in chains if chain not in traces]
     paths = paths_of(chain for _, chain in chains)
     if not paths:
         return EMPTY
@@ -120,6 +124,8 @@ def lay_out(
     used = {chain.hook for _, chain in own}
     hooks = tuple(sorted({*always, *(hook for hook in used if hook)}, key=hook_rank))
     kernel = [] if tracked is None or not path.startswith("IP") else _kernel(own, {*families} & {*tracked} != set())
+    if tracked is not None:
+        kernel += {(_TRACE, runs_at(c) or 0, (c.hook,)) for c in traces if c.family in families and c.hook in hooks}
     rows = sorted({*(runs_at(chain) or 0 for _, chain in own), *(priority for _, priority, _ in kernel)})
     places = [
         Place(None, rows.index(priority), hooks.index(hook), (f"· {name}", "dim"), f"· {name.split()[-1]}")

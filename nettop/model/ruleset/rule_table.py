@@ -173,7 +173,9 @@ class RuleTable:
         link = self._home(self._ruleset.picture.targets(self._rule(row))) or (ident if reads else None)
         shown = replace(shown, reads=reads)
         whole = self._in_words(row, spec.words)
-        return replace(shown, link=link, marked=row.rule in self._found, whole=whole)
+        within = f" ▸ {'… ▸ ' * (row.depth > 1)}{self._chain(row).name} rule {self._rule(row).number}"
+        found = row.rule in self._found
+        return replace(shown, link=link, marked=found, whole=whole, within=within if row.depth else "")
 
     def _in_words(self, row: RuleRow, words: str) -> str:
         """Return a rule in full, in the words of its tool, of nft, or as the expressions that the kernel runs."""

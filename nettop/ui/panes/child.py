@@ -18,7 +18,7 @@ class ChildTable:
 
     def __init__(self, parent: Table, table: Table) -> None:
         self.parent, self.table = parent, table
-        self.table.advice = ((("No rules in this chain: its policy decides.", "dim"),),)
+        self.table.advice = ((("No rules in this chain: a packet goes back to the chain that it came from.", "dim"),),)
         self.title = TextPane(surface="background")
         self.full = TextPane()  # the rule under the cursor in full: its column may have cut it
         self.in_front = False  # commands are about it; a small screen shows it instead of the parent
@@ -59,15 +59,17 @@ class ChildTable:
         parts = _wrapped(text, max(10, self.table.app.size.width - 2))[:_FULL_LINES] or [""]
         self.full.styles.height = len(parts)
         self.full.write([((f" {part}", ""),) for part in parts])
+        self._write_title()
 
     def _write_title(self) -> None:
-        """Write the title: the parent's row, or that the rows are of all of them."""
+        """Write the parent's row and the user chain under the cursor, or that the rows are of every chain."""
         title: Line = ()
         if self.table.options.isolated:
             what = f"rules that match {self.table.options.find}" if self.table.options.find else "all rules"
             title = ((f"{what}, of every chain", "heading"),)
         elif (row := self.parent.current) is not None:
-            title = _parent_text(self.parent, row)
+            rule = self.table.current
+            title = _parent_text(self.parent, row, rule.within if rule else "")
         if title:
             self.title.write([title_line(title, self.title.app.size.width, self.in_front)])
 
@@ -84,9 +86,14 @@ def _cells(table: Table, row: Row | None) -> dict[str, str]:
     return {} if shown is None or row is None else dict(zip(shown.snapshot.spec.columns, row.cells, strict=False))
 
 
-def _parent_text(table: Table, row: Row) -> Line:
+def _parent_text(table: Table, row: Row, within: str) -> Line:
     """Return the chain that the rules below belong to: `inet fw forward   priority 0 filter   policy drop   nft`."""
-    cells = _cells(table, row)
-    name = " ".join(cells[key].strip() for key in ("family", "table", "chain") if cells.get(key, "").strip())
-    facts = [f"{key} {cells[key].strip()}" for key in ("hook", "priority", "policy") if cells.get(key, "").strip()]
-    return ((name, "heading"), ("".join(f"   {fact}" for fact in (*facts, cells.get("backend", "")) if fact), "dim"))
+    cells = {key: cell.strip() for key, cell in _cells(table, row).items()}
+    name = " ".join(cells[key] for key in ("family", "table", "chain") if cells.get(key))
+    hook = cells.get("hook", "")
+    named = () if hook.startswith("(") else ("hook", "priority", "policy")
+    facts = [f"{key} {cells[key]}" for key in named if cells.get(key)] or [f"user chain {hook}"]
+    return (
+        (name + within, "heading"),
+        ("".join(f"   {fact}" for fact in (*facts, cells.get("backend", "")) if fact), "dim"),
+    )

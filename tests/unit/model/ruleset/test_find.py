@@ -11,7 +11,7 @@ from nettop.model.ruleset.find import RuleFinder
 from nettop.model.ruleset.sets.contents import SetContents
 from nettop.model.table import ViewSpec
 from tests import rulesets
-from tests.unit.model.ruleset.test_ruleset import T0, Feed
+from tests.unit.model.ruleset.test_ruleset import T0, Feed, base, rule
 
 RULES = """\
 *filter
@@ -51,6 +51,7 @@ def found(feed: Feed, text: str) -> list[str]:
         ("host 10.0.0.5", ["INPUT 1"]),
         ("10.99.3.3", ["INPUT 1", "FORWARD 2"]),
         ("10.44.0.0/16", ["INPUT 1", "lan 2"]),
+        ("10.44.3.3", ["INPUT 1"]),  # lan 2 matches all others
         ("172.17.0.2", ["FORWARD 1"]),
         ("172.17.0.20", []),
         ("192.168.1.15", ["INPUT 3"]),
@@ -79,12 +80,23 @@ def test_nft_words_are_found_too() -> None:
     texts = [
         "tcp dport { 22, 80-90 } accept", "ip6 saddr 2001:db8::/32 drop", 'iifname "veth*" accept',
         "dnat ip to 10.0.0.4:8080", "ip saddr { 10.1.0.0/16, 10.3.0.1-10.3.0.9 } drop",
+        "ip daddr != { 10.6.0.0/16, 10.7.0.1 } drop",
     ]  # fmt: skip
     lines = "\n".join(f"[0:0] -A INPUT {text}" for text in texts)
     feed.text(TextKind.IPTABLES_LEGACY_SAVE, f"*filter\n:INPUT ACCEPT [0:0]\n{lines}\nCOMMIT\n")
     for text, number in (("85", 1), ("2001:db8::7", 2), ("veth12", 3), ("8080", 4), ("10.1.9.9", 5), ("10.3.0.5", 5)):
         assert found(feed, text) == [f"INPUT {number}"], text
     assert found(feed, "10.3.0.10") == [] and found(feed, "91") == []
+    assert found(feed, "10.6.0.9") == [] and found(feed, "10.6.0.0/16") == found(feed, "10.7.0.1") == ["INPUT 6"]
+
+
+def test_the_rules_of_a_trace_are_not_found() -> None:
+    feed = Feed()
+    tables = ("nettop-7-abc", "fw")
+    feed.layout([base(table, "pre", "prerouting") for table in tables])
+    feed.poll([rule("pre", 1, "known", table=table) for table in tables], [0, 0], T0)
+    assert [feed.ruleset.picture.chains[rule.chain].table for rule in feed.ruleset.picture.rules] == [*tables]
+    assert len(feed.finder.found("known")) == len(feed.finder.every()) == 1
 
 
 def test_hits_are_in_the_order_of_traversal_with_the_headings_above_them() -> None:

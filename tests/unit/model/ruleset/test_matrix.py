@@ -56,6 +56,15 @@ def test_nat_chains_stand_at_the_priority_at_which_nat_runs_below_the_kernels_na
     }  # fmt: skip
 
 
+def test_the_chains_of_a_trace_are_named_as_such_and_not_among_those_of_the_host(feed: Feed) -> None:
+    own = [base("nettop-7-abc", hook, hook, -(2**31), family="inet") for hook in ("prerouting", "output")]
+    feed.layout([base("fw", "in", "input", family="ip"), *own])
+    matrix = matrix_of(feed)
+    assert ("prerouting", "min", "· trace of nettop") in placed(matrix) and matrix.paths == ("IPv4",)
+    assert [place.name[0] for place in matrix.places if place.ident is not None] == ["N fw/in"]
+    assert placed(matrix_of(feed, kernel=False)) == {("input", "0 filter", "N fw/in")}
+
+
 def test_conntrack_is_only_shown_where_a_rule_uses_it(feed: Feed) -> None:
     feed.layout([base("fw", "in", "input")])
     feed.poll((rule("in", 4),), [0], T0)
