@@ -15,6 +15,7 @@ from typing import TypeVar
 from nettop.batch import Batch
 from nettop.columns import DecodeErrors
 from nettop.decode.netlink import read_each
+from nettop.decode.route_options import encapsulation, route_options
 from nettop.linux import rtnetlink as rtnl
 from nettop.linux.interface import IFF_UP, IFNAMSIZ
 from nettop.linux.netlink import (
@@ -32,6 +33,7 @@ from nettop.text.sanitize import clean_bytes
 
 _Value = TypeVar("_Value")
 BYTES_OF = {AF_INET: 4, AF_INET6: 16}
+_HOP_FLAGS = sum(rtnl.RTNH_F)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,8 @@ class Address:
     peer: int
     scope: int = 0  # RT_SCOPE_*
     flags: int = 0  # IFA_F_*
+    label: str = ""  # of IPv4, safe for a terminal: "eth0:1"
+    broadcast: int | None = None  # of IPv4
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +79,14 @@ class Hop:
 
     ifindex: int
     gateway: tuple[int, int] | None = None
-    dead: bool = False
+    flags: int = 0  # RTNH_F_*
     weight: int = 1
+    encapsulation: str = ""  # as ip-route(8) prints it: "mpls 100"
+
+    @property
+    def dead(self) -> bool:
+        """True if its device is down or has no carrier, and the kernel does not use it."""
+        return bool(self.flags & rtnl.RTNH_F_DEAD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +106,9 @@ class Route:
     scope: int = 0
     flags: int = 0  # RTNH_F_*, RTM_F_*
     nexthop: int = 0  # id of its nexthop object; 0: it has hops of its own
+    source: int = 0  # the prefix of `source_length`
+    preferred: int | None = None  # RTA_PREFSRC: address that packets of this host get
+    options: tuple[tuple[str, str], ...] = ()  # metrics and the like, by the names of ip-route(8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +194,8 @@ def read_address(buf: Buffer, start: int, end: int) -> Address | None:
     if own is None:
         return None
     flags = found.host(rtnl.IFA_FLAGS) or flags
-    return Address(ifindex, family, own, length, own if peer is None else peer, scope, flags)
+    label, broadcast = name(found.raw(rtnl.IFA_LABEL)), found.number(rtnl.IFA_BROADCAST, size, size)
+    return Address(ifindex, family, own, length, own if peer is None else peer, scope, flags, label, broadcast)
 
 
 def read_route(buf: Buffer, start: int, end: int) -> Route | None:
@@ -209,6 +223,9 @@ def _route_of(header: tuple[int, ...], found: Attributes) -> Route | None:
         scope,
         flags,
         found.host(rtnl.RTA_NH_ID) or 0,
+        found.number(rtnl.RTA_SRC, size, size) or 0 if source_length else 0,
+        found.number(rtnl.RTA_PREFSRC, size, size),
+        route_options(found),
     )
 
 
@@ -228,7 +245,9 @@ def _hops(found: Attributes, family: int, flags: int) -> tuple[Hop, ...]:
     if rtnl.RTA_MULTIPATH in found:
         return tuple(_multipath(found.buf, *found.span(rtnl.RTA_MULTIPATH), family))
     ifindex = found.host(rtnl.RTA_OIF)
-    return (Hop(ifindex, _gateway(found, family), bool(flags & rtnl.RTNH_F_DEAD)),) if ifindex else ()
+    if not ifindex:
+        return ()
+    return (Hop(ifindex, _gateway(found, family), flags & _HOP_FLAGS, encapsulation=encapsulation(found)),)
 
 
 def _multipath(buf: Buffer, start: int, end: int, family: int) -> Iterator[Hop]:
@@ -237,7 +256,7 @@ def _multipath(buf: Buffer, start: int, end: int, family: int) -> Iterator[Hop]:
         if size < rtnl.RTNEXTHOP.size or start + size > end:
             raise MalformedError(start, ERR_VALUE_SHORT)
         found = Attributes(buf, start + rtnl.RTNEXTHOP.size, start + size)
-        yield Hop(ifindex, _gateway(found, family), bool(flags & rtnl.RTNH_F_DEAD), hops + 1)
+        yield Hop(ifindex, _gateway(found, family), flags & _HOP_FLAGS, hops + 1, encapsulation(found))
         start += size + 3 & ~3
 
 

@@ -16,6 +16,11 @@ RTM_DELLINK, RTM_DELADDR, RTM_DELROUTE, RTM_DELNEIGH, RTM_DELRULE, RTM_DELNSID =
 RTM_DELQDISC, RTM_NEWTCLASS, RTM_DELTCLASS, RTM_DELTFILTER = 37, 40, 41, 45
 IFINFOMSG = Struct("=BxHiII")  # family, type (ARPHRD_*), index, flags, change
 IFADDRMSG = Struct("=BBBBI")  # family, prefixlen, flags, scope, index
+RTPROT = {  # of all hosts: /etc/iproute2/rt_protos
+    0: "unspec", 1: "redirect", 2: "kernel", 3: "boot", 4: "static", 8: "gated", 9: "ra", 10: "mrt", 11: "zebra",
+    12: "bird", 13: "dnrouted", 14: "xorp", 15: "ntk", 16: "dhcp", 18: "keepalived", 42: "babel", 186: "bgp",
+    187: "isis", 188: "ospf", 189: "rip", 192: "eigrp",
+}  # fmt: skip
 RTMSG = Struct("=BBBBBBBBI")  # family, dst_len, src_len, tos, table, protocol, scope, type, flags
 RTNEXTHOP = Struct("=HBBi")  # len, flags, hops (the weight less 1), ifindex
 NDMSG = Struct("=B3xiHBB")  # family, ifindex, state, flags, type
@@ -29,17 +34,18 @@ RTN_BLACKHOLE, RTN_UNREACHABLE, RTN_PROHIBIT, RTN_THROW = 6, 7, 8, 9
 RT_TABLE_DEFAULT, RT_TABLE_MAIN, RT_TABLE_LOCAL = 253, 254, 255
 RT_TABLES = {RT_TABLE_DEFAULT: "default", RT_TABLE_MAIN: "main", RT_TABLE_LOCAL: "local"}  # of every host
 RTNH_F_DEAD = 1
+RTNH_F = {1: "dead", 4: "onlink", 2: "pervasive", 8: "offload", 64: "trap", 16: "linkdown", 32: "unresolved"}
 RTM_F_CLONED = 0x200
 RTM_F_LOOKUP_TABLE, RTM_F_FIB_MATCH = 0x1000, 0x2000  # in a question: answer with its table; with the route itself
 RTA_DST, RTA_SRC, RTA_IIF, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_PREFSRC, RTA_METRICS = 1, 2, 3, 4, 5, 6, 7, 8
 RTA_MULTIPATH, RTA_TABLE, RTA_MARK, RTA_VIA, RTA_UID, RTA_IP_PROTO, RTA_SPORT, RTA_DPORT = 9, 15, 16, 18, 25, 27, 28, 29
-RTA_NH_ID = 30
-RTAX_MTU = 2
+RTA_FLOW, RTA_PREF, RTA_ENCAP_TYPE, RTA_ENCAP, RTA_NH_ID = 11, 20, 21, 22, 30
+RTAX_LOCK, RTAX_MTU, RTAX_CC_ALGO = 1, 2, 16
 
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINK, IFLA_MASTER, IFLA_OPERSTATE = 1, 3, 4, 5, 10, 16
 IFLA_LINKINFO, IFLA_LINK_NETNSID = 18, 37
 IFLA_INFO_KIND = 1
-IFA_ADDRESS, IFA_LOCAL, IFA_FLAGS = 1, 2, 8
+IFA_ADDRESS, IFA_LOCAL, IFA_LABEL, IFA_BROADCAST, IFA_FLAGS = 1, 2, 3, 4, 8
 
 # linux/net_namespace.h, linux/if_link.h, linux/pkt_sched.h
 NETNSA_NSID, NETNSA_FD = 1, 3
@@ -59,7 +65,9 @@ IFLA_GSO_MAX_SEGS, IFLA_GSO_MAX_SIZE, IFLA_XDP, IFLA_PROP_LIST, IFLA_ALT_IFNAME,
 IFLA_GRO_MAX_SIZE, IFLA_TSO_MAX_SIZE, IFLA_TSO_MAX_SEGS = 58, 59, 60
 IFLA_INFO_DATA, IFLA_INFO_SLAVE_KIND, IFLA_INFO_SLAVE_DATA = 2, 4, 5
 IFLA_XDP_ATTACHED, IFLA_XDP_PROG_ID, IFLA_XDP_MODE_PROG_IDS = 2, 4, (5, 6, 7)  # of driver, generic and offloaded
-NDA_DST, NDA_LLADDR, NDA_VLAN = 1, 2, 5
+NDA_DST, NDA_LLADDR, NDA_VLAN, NDA_PORT, NDA_FLAGS_EXT = 1, 2, 5, 6, 15
+NDA_TUNNEL = {"vni": 7, "src_vni": 11, "via": 8, "nhid": 13}  # of an entry of a tunnel, each a u32
+NTF_PROXY = 8
 # linux/if_bridge.h
 IFLA_BRIDGE_VLAN_INFO = 2
 BRIDGE_VLAN_INFO_PVID, BRIDGE_VLAN_INFO_UNTAGGED = 2, 4
@@ -73,6 +81,7 @@ IFLA_VF_RSS_QUERY_EN, IFLA_VF_TRUST, IFLA_VF_VLAN_LIST, IFLA_VF_VLAN_INFO = 7, 9
 NHMSG = Struct("=BBBxI")  # family, scope, protocol, flags
 NEXTHOP_GRP = Struct("=IBB2x")  # id, weight (less 1), its high byte
 NHA_ID, NHA_GROUP, NHA_GROUP_TYPE, NHA_BLACKHOLE, NHA_OIF, NHA_GATEWAY, NHA_FDB = 1, 2, 3, 4, 5, 6, 11
+NHA_ENCAP_TYPE, NHA_ENCAP = 7, 8
 NHA_RES_GROUP, NHA_OP_FLAGS, NHA_OP_FLAG_RESP_GRP_RESVD_0 = 12, 14, 1 << 31
 NHA_RES_GROUP_TIMES = {"idle_timer": 2, "unbalanced_timer": 3, "unbalanced_time": 4}  # in 1/100 s (USER_HZ)
 NHA_RES_GROUP_BUCKETS = 1

@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from struct import Struct
 
 import numpy as np
 
@@ -23,9 +22,10 @@ from nettop.broker.requests import Netns, ReadRequest
 from nettop.errors import BrokerError
 from nettop.kinds import GapReason, TextKind
 from nettop.linux import rtnetlink as rtnl
-from nettop.linux.netlink import NETLINK_ROUTE, NLM_F_REQUEST, NLMSG_HDRLEN, NLMSGHDR, MalformedError, messages
+from nettop.linux.netlink import NETLINK_ROUTE, NLMSG_HDRLEN, NLMSGHDR, MalformedError, messages
 from nettop.linux.socket import AF_BRIDGE
 from nettop.sources.exchange import scan
+from nettop.sources.map_dumps import by_read, is_request
 
 COUNTS, _QUEUES = "map-counts", "map-queues"
 READS: dict[str, ReadRequest] = {  # DumpMark.what → the read
@@ -72,7 +72,6 @@ _OF_BRIDGES = {  # of messages of AF_BRIDGE
 _NSIDS = (rtnl.RTM_NEWNSID, rtnl.RTM_DELNSID)
 _RCVBUF = 256 << 10  # bytes: what overflows is read again
 _DATAGRAM = 1 << 16
-_LENGTH = Struct("=I")
 _SECOND = 1_000_000_000
 _DEBOUNCE_NS = 50_000_000  # from the first event to the read
 _REST_NS, _REST_PER_COST = 100_000_000, 50  # between two reads of a namespace after events
@@ -357,10 +356,10 @@ class NamespaceMapSource:
     def _dump(self, place: _Place, parts: Sequence[str]) -> Iterator[Item]:
         began = time.time_ns()
         body, self._busy_ns = self._broker.read_dumps(place.netns, [READS[part] for part in parts])
-        for part, datagrams in zip(parts, _by_read(body), strict=True):
+        for part, datagrams in zip(parts, by_read(body), strict=True):
             stream, label = self._counts if part == COUNTS else self._dumps, place.netns.label
             yield DumpMark(stream, self._seq.next(), began, part, True, netns=label)
-            outgoing = [_is_request(one) for one in datagrams]
+            outgoing = [is_request(one) for one in datagrams]
             batch = _batch(stream, self._seq.next(), datagrams, outgoing)
             end = scan(batch, NLMSGHDR.unpack_from(datagrams[0])[3], True)
             complete = end.ended and not end.error and not end.interrupted
@@ -368,26 +367,6 @@ class NamespaceMapSource:
                 place.stale.add(part)
             yield batch
             yield DumpMark(stream, self._seq.next(), began, part, False, complete, end.interrupted, label)
-
-
-def _by_read(body: bytes) -> Iterator[list[bytes]]:
-    """Yield the datagrams of each read. The filters follow the qdiscs that they are of, with requests of their own."""
-    found: list[bytes] = []
-    at = 0
-    while at < len(body):
-        size = _LENGTH.unpack_from(body, at)[0]
-        datagram = body[at + _LENGTH.size : at + _LENGTH.size + size]
-        at += _LENGTH.size + (size + 3 & ~3)
-        if found and _is_request(datagram) and NLMSGHDR.unpack_from(datagram)[1] != rtnl.RTM_GETTFILTER:
-            yield found
-            found = []
-        found.append(datagram)
-    if found:
-        yield found
-
-
-def _is_request(datagram: bytes) -> bool:
-    return bool(NLMSGHDR.unpack_from(datagram)[2] & NLM_F_REQUEST)
 
 
 def _batch(stream: int, seq: int, datagrams: Sequence[bytes], outgoing: Sequence[bool]) -> Batch:

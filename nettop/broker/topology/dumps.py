@@ -21,7 +21,17 @@ from nettop.linux.netlink import (
     NLMSG_HDRLEN,
     messages,
 )
-from nettop.linux.rtnetlink import RTM_GETTFILTER, RTM_NEWQDISC, TC_H_CLSACT, TC_H_MIN_EGRESS, TC_H_MIN_INGRESS, TCMSG
+from nettop.linux.rtnetlink import (
+    NDMSG,
+    NTF_PROXY,
+    RTM_GETNEIGH,
+    RTM_GETTFILTER,
+    RTM_NEWQDISC,
+    TC_H_CLSACT,
+    TC_H_MIN_EGRESS,
+    TC_H_MIN_INGRESS,
+    TCMSG,
+)
 
 MAX_DUMP = 8 << 20  # bytes of one dump that are read: some 80,000 routes
 MAX_READS = 32  # of one request
@@ -55,6 +65,8 @@ def read_dumps(reads: Sequence[ReadRequest]) -> bytes:
 
     for read in reads:
         answer = dump(read_bytes(SendRead(0, read, None, None), NETLINK_ROUTE, _SEQUENCE))
+        if read is ReadRequest.RTNL_NEIGHBOURS:
+            dump(message(RTM_GETNEIGH, NLM_F_REQUEST | NLM_F_DUMP, _SEQUENCE, NDMSG.pack(0, 0, 0, NTF_PROXY, 0)))
         if read is ReadRequest.RTNL_QDISCS:
             for ifindex, parent in _hooks(answer[1:]):
                 body = TCMSG.pack(0, ifindex, 0, parent, 0)

@@ -177,7 +177,15 @@ def _neighbour(rows: MapRows, buf: Buffer, start: int, end: int) -> None:
     address = found.number(rtnl.NDA_DST, size, size) if size is not None else None
     vlan = int.from_bytes(found.raw(rtnl.NDA_VLAN)[:2], rtnl.HOST_ORDER)
     lladdr = found.raw(rtnl.NDA_LLADDR)[:32]
-    rows.neighbours.append(Neighbour(ifindex, family, address, lladdr, state, flags, vlan, remote))
+    flags |= (found.host(rtnl.NDA_FLAGS_EXT) or 0) << 8
+    tunnel = tuple(_tunnel(found))
+    rows.neighbours.append(Neighbour(ifindex, family, address, lladdr, state, flags, vlan, remote, tunnel))
+
+
+def _tunnel(found: Attributes) -> Iterator[tuple[str, int]]:
+    if port := found.number(rtnl.NDA_PORT):
+        yield "port", port
+    yield from ((name, value) for name, kind in rtnl.NDA_TUNNEL.items() if (value := found.host(kind)))
 
 
 def _rule(rows: MapRows, buf: Buffer, start: int, end: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from nettop.decode.route_options import encapsulation
 from nettop.decode.rtnetlink import BYTES_OF, parts
 from nettop.decode.topology.objects import Nexthop
 from nettop.linux import rtnetlink as rtnl
@@ -28,6 +29,7 @@ def read_nexthop(buf: Buffer, start: int, end: int) -> Nexthop:
         scope,
         protocol,
         flags,
+        encapsulation(found, rtnl.NHA_ENCAP, rtnl.NHA_ENCAP_TYPE),
     )
 
 

@@ -77,9 +77,10 @@ class Neighbour:
     address: int | None = None  # in host order; None in a forwarding database
     link_address: bytes = b""
     state: int = 0  # NUD_*
-    flags: int = 0  # NTF_*
+    flags: int = 0  # NTF_*, from the ninth bit on NTF_EXT_*
     vlan: int = 0
     remote: tuple[int, int] | None = None  # (family, address) of a tunnel's other end
+    tunnel: tuple[tuple[str, int], ...] = ()  # in a forwarding database: port, vni, src_vni, via (ifindex), nhid
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,7 @@ class Nexthop:
     scope: int = 0
     protocol: int = 0
     flags: int = 0  # RTNH_F_*
+    encapsulation: str = ""  # as that of a Hop
 
 
 @dataclass(frozen=True, slots=True)

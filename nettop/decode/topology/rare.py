@@ -9,19 +9,26 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from typing import Any, TypeVar
 
+from nettop.decode.route_options import realms_text
 from nettop.decode.topology.objects import PolicyRule, Queue
 from nettop.linux import rtnetlink as rtnl
-from nettop.linux.inet import IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP
-from nettop.linux.netlink import ERR_MALFORMED, ERR_TOO_LONG, NLMSG_HDRLEN, NLMSGHDR, MalformedError
+from nettop.linux.inet import IPPROTO_ICMPV6
+from nettop.linux.netlink import ERR_MALFORMED, ERR_TOO_LONG, NLMSG_HDRLEN, NLMSGHDR, Attributes, MalformedError
+from nettop.text.protocols import FLOW_NAMES
 from nettop.text.sanitize import clean
 
 _Value = TypeVar("_Value")
+DETACHED, UNRESOLVED = (
+    "[detached]",
+    "[unresolved]",
+)  # for want of a device: no packet matches; of a rule
 _MAX_MESSAGE = 16 << 10  # bytes: the kernel's are shorter
 _ACTIONS = {3: "nop", 6: "blackhole", 7: "unreachable", 8: "prohibit"}  # FR_ACT_*, linux/fib_rules.h
 _TO_TABLE, _GOTO = 1, 2
-_INVERT = 2  # FIB_RULE_INVERT
-_PROTOCOLS = {IPPROTO_TCP: "tcp", IPPROTO_UDP: "udp", IPPROTO_SCTP: "sctp", IPPROTO_ICMP: "icmp"}
-_PROTOCOLS[IPPROTO_ICMPV6] = "ipv6-icmp"
+_INVERT, _UNRESOLVED, _IIF_DETACHED, _OIF_DETACHED = 2, 4, 8, 16  # FIB_RULE_*
+_PROTOCOLS = FLOW_NAMES | {IPPROTO_ICMPV6: "ipv6-icmp"}
+_OF_KERNEL = 2  # RTPROT_KERNEL
+_DSCP, _FLOWLABEL, _FLOWLABEL_MASK, _SPORT_MASK, _DPORT_MASK, _DSCP_MASK = 25, 26, 27, 28, 29, 30  # FRA_*
 _SUPPRESSED = (("suppress_prefixlength", "FRA_SUPPRESS_PREFIXLEN"), ("suppress_ifgroup", "FRA_SUPPRESS_IFGROUP"))
 _NONE = 0xFFFF_FFFF  # of suppress_*
 _MIRRED = {1: "redirect", 2: "mirror", 3: "redirect", 4: "mirror"}  # TCA_EGRESS_REDIR …, linux/tc_act/tc_mirred.h
@@ -33,7 +40,8 @@ def read_rule(body: bytes) -> PolicyRule:
     """Return the rule of an RTM_NEWRULE without its netlink header. MalformedError if it is none."""
     from pyroute2.netlink.rtnl.fibmsg import fibmsg
 
-    return _read(fibmsg, body, _rule)
+    more = Attributes(body, rtnl.FIB_RULE_HDR.size, len(body))
+    return _read(fibmsg, body, lambda found: _rule(found, more))
 
 
 @lru_cache(1024)
@@ -55,10 +63,11 @@ def _read(message: Any, body: bytes, convert: Callable[[Any], _Value]) -> _Value
         raise MalformedError(0, ERR_MALFORMED) from error
 
 
-def _rule(found: Any) -> PolicyRule:
+def _rule(found: Any, more: Attributes) -> PolicyRule:
+    """`more` has the attributes that pyroute2 does not know."""
     table = found.get_attr("FRA_TABLE") or found["table"]
     to_table = found["action"] == _TO_TABLE
-    selector = clean(" ".join(_selector(found)))
+    selector = clean(" ".join((*_selector(found), *_of_newer(more))))
     action = " ".join(_action(found, table))
     return PolicyRule(found["family"], found.get_attr("FRA_PRIORITY") or 0, selector, action, table if to_table else 0)
 
@@ -74,20 +83,46 @@ def _selector(found: Any) -> Iterator[str]:
         yield f"tos {found['tos']:#x}"
     mark, mask = found.get_attr("FRA_FWMARK"), found.get_attr("FRA_FWMASK")
     if mark or mask:
-        yield f"fwmark {mark or 0:#x}" + ("" if mask in (None, _NONE) else f"/{mask:#x}")
-    for word, name in (("iif", "FRA_IIFNAME"), ("oif", "FRA_OIFNAME")):
+        yield f"fwmark {_hex(mark or 0)}" + ("" if mask in (None, _NONE) else f"/{mask:#x}")
+    for word, name, flag in (("iif", "FRA_IIFNAME", _IIF_DETACHED), ("oif", "FRA_OIFNAME", _OIF_DETACHED)):
         if device := found.get_attr(name):
-            yield f"{word} {device}"
+            yield f"{word} {device}" + (f" {DETACHED}" if found["flags"] & flag else "")
     if found.get_attr("FRA_L3MDEV"):
         yield "lookup [l3mdev-table]"
     if users := found.get_attr("FRA_UID_RANGE"):
         yield f"uidrange {str(users).replace(':', '-')}"
     if protocol := found.get_attr("FRA_IP_PROTO"):
-        yield f"ipproto {_PROTOCOLS.get(protocol, protocol)}"
+        yield f"ipproto {protocol_word(protocol)}"
     for word, name in (("sport", "FRA_SPORT_RANGE"), ("dport", "FRA_DPORT_RANGE")):
         if ports := found.get_attr(name):
             first, _, last = str(ports).partition(":")
             yield f"{word} {first}" + (f"-{last}" if last != first else "")
+    if tunnel := found.get_attr("FRA_TUN_ID"):
+        yield f"tun_id {tunnel}"
+
+
+def _of_newer(found: Attributes) -> Iterator[str]:
+    """Yield the words of selectors that Linux has since 6.12."""
+    for word, kind in (("sport-mask", _SPORT_MASK), ("dport-mask", _DPORT_MASK)):
+        ports = int.from_bytes(found.raw(kind)[:2], rtnl.HOST_ORDER)
+        if ports not in (0, 0xFFFF):
+            yield f"{word} {ports:#x}"
+    for word, kind, masks, everything in (
+        ("dscp", _DSCP, _DSCP_MASK, 0x3F),
+        ("flowlabel", _FLOWLABEL, _FLOWLABEL_MASK, 0xFFFFF),
+    ):
+        if kind in found:
+            mask = found.number(masks)
+            yield f"{word} {found.number(kind):#x}" + ("" if mask in (None, everything) else f"/{mask:#x}")
+
+
+def protocol_word(protocol: int) -> str:
+    """Return the name of an IP protocol as `ip rule` prints it."""
+    return _PROTOCOLS.get(protocol, f"ipproto-{protocol}")
+
+
+def _hex(value: int) -> str:
+    return f"{value:#x}" if value else "0"  # as printf("%#x")
 
 
 def _prefix(address: Any, length: int, family: int) -> str:
@@ -102,13 +137,18 @@ def _action(found: Any, table: int) -> Iterator[str]:
         if not found.get_attr("FRA_L3MDEV"):
             yield f"lookup {rtnl.RT_TABLES.get(table, table)}"
     elif action == _GOTO:
-        yield f"goto {found.get_attr('FRA_GOTO') or 0}"
+        yield f"goto {found.get_attr('FRA_GOTO') or 0}" + (f" {UNRESOLVED}" if found["flags"] & _UNRESOLVED else "")
     else:
         yield _ACTIONS.get(action, str(action))
     for word, name in _SUPPRESSED:
         value = found.get_attr(name)
         if value is not None and value != _NONE:
             yield f"{word} {value}"
+    if realms := found.get_attr("FRA_FLOW"):
+        yield f"realms {realms_text(realms)}"
+    protocol = found.get_attr("FRA_PROTOCOL")
+    if protocol and protocol != _OF_KERNEL:
+        yield f"proto {rtnl.RTPROT.get(protocol, protocol)}"
 
 
 def _filter(found: Any) -> Queue:

@@ -42,6 +42,8 @@ def _rows(hosts: HostMap, space: NamespaceMap) -> Iterator[Row]:
             "peer": None if address.peer == address.address else ip_words.ip_text(address.family, address.peer),
             "scope": ip_words.scope_text(address.scope),
             "flags": ip_words.address_flags(address),
+            "label": address.label or None,
+            "broadcast": None if address.broadcast is None else ip_words.ip_text(address.family, address.broadcast),
         }
     for route in space.routes:
         yield {"kind": "route", "netns": label, **_route(route, names)}
@@ -52,7 +54,7 @@ def _rows(hosts: HostMap, space: NamespaceMap) -> Iterator[Row]:
         table = ip_words.table_text(rule.table) if rule.table else None
         yield {"kind": "rule", "netns": label, **row, "action": rule.action, "table": table}
     for neighbour in space.neighbours:
-        yield {**_of("neighbour", label, neighbour.ifindex, names), **_neighbour(neighbour)}
+        yield {**_of("neighbour", label, neighbour.ifindex, names), **_neighbour(neighbour, space.name)}
     for vlan in space.vlans:
         row = {"vlan": vlan.vlan, "untagged": vlan.untagged, "pvid": vlan.pvid}
         yield {**_of("port_vlan", label, vlan.ifindex, names), **row}
@@ -152,6 +154,8 @@ def _route(route: Route, names: dict[int, str]) -> Row:
             "device": names.get(hop.ifindex),
             "gateway": ip_words.ip_text(*hop.gateway) if hop.gateway else None,
             "weight": hop.weight,
+            "flags": ip_words.hop_flags(hop),
+            "encapsulation": hop.encapsulation or None,
         }
         for hop in route.hops
     ]
@@ -163,12 +167,17 @@ def _route(route: Route, names: dict[int, str]) -> Row:
         "table": ip_words.table_text(route.table),
         "device": first.get("device"),
         "gateway": first.get("gateway"),
+        "flags": first.get("flags", []),
+        "encapsulation": first.get("encapsulation"),
         "nhid": route.nexthop or None,
         "next_hops": hops if len(hops) > 1 else None,
         "protocol": ip_words.protocol_text(route.protocol),
         "scope": ip_words.scope_text(route.scope),
         "metric": route.metric,
         "tos": route.tos,
+        "from": ip_words.source_text(route) or None,
+        "preferred_source": None if route.preferred is None else ip_words.ip_text(route.family, route.preferred),
+        "options": dict(route.options),
     }
 
 
@@ -182,11 +191,12 @@ def _nexthop(one: Nexthop) -> Row:
         "resilient": {name: float(value) for name, value in one.resilient} or None,
         "scope": ip_words.scope_text(one.scope),
         "protocol": ip_words.protocol_text(one.protocol),
-        "flags": ip_words.nexthop_flags(one),
+        "flags": ip_words.hop_flags(one),
+        "encapsulation": one.encapsulation or None,
     }
 
 
-def _neighbour(neighbour: Neighbour) -> Row:
+def _neighbour(neighbour: Neighbour, name: ip_words.Name) -> Row:
     own = None if neighbour.address is None else ip_words.ip_text(neighbour.family, neighbour.address)
     return {
         "family": ip_words.family_text(neighbour.family),
@@ -196,4 +206,5 @@ def _neighbour(neighbour: Neighbour) -> Row:
         "flags": ip_words.neighbour_flags(neighbour),
         "vlan": neighbour.vlan or None,
         "remote": ip_words.ip_text(*neighbour.remote) if neighbour.remote else None,
+        "tunnel": ip_words.tunnel_options(neighbour, name),
     }

@@ -19,18 +19,15 @@ _KINDS = {
     rt.RTN_THROW: "throw",
 }  # fmt: skip
 _SCOPES = {0: "global", 200: "site", 253: "link", 254: "host", 255: "nowhere"}
-_PROTOCOLS = {
-    1: "redirect", 2: "kernel", 3: "boot", 4: "static", 8: "gated", 9: "ra", 11: "zebra", 12: "bird", 16: "dhcp",
-    18: "keepalived", 42: "babel", 186: "bgp", 187: "isis", 188: "ospf", 189: "rip", 192: "eigrp",
-}  # fmt: skip
 # NUD_* and NTF_*, linux/neighbour.h
 _STATES = {1: "INCOMPLETE", 2: "REACHABLE", 4: "STALE", 8: "DELAY", 16: "PROBE", 32: "FAILED", 64: "NOARP",
            128: "PERMANENT"}  # fmt: skip
-_FLAGS = {1: "use", 2: "self", 4: "master", 8: "proxy", 16: "extern_learn", 32: "offload", 64: "sticky", 128: "router"}
-_NEXTHOP_FLAGS = {1: "dead", 4: "onlink", 2: "pervasive", 8: "offload", 64: "trap", 16: "linkdown", 32: "unresolved"}
+_FLAGS = {1: "use", 2: "self", 4: "master", 8: "proxy", 16: "extern_learn", 32: "offload", 64: "sticky", 128: "router",
+          256: "managed", 512: "locked", 1024: "extern_valid"}  # fmt: skip
 _NOARP, _ALWAYS = 64, 8 | 16  # ip(8) prints those with NTF_PROXY and NTF_EXT_LEARNED in every state
 _ADDRESS_FLAGS = {0x80: "permanent", 0x40: "tentative", 0x20: "deprecated", 0x08: "dadfailed", 0x01: "secondary",
-                  0x100: "mngtmpaddr", 0x200: "noprefixroute"}  # fmt: skip
+                  0x100: "mngtmpaddr", 0x200: "noprefixroute", 0x02: "nodad", 0x04: "optimistic", 0x10: "home",
+                  0x400: "autojoin", 0x800: "stable-privacy"}  # fmt: skip
 
 
 def ip_text(family: int, address: int) -> str:
@@ -50,7 +47,7 @@ def type_text(kind: int) -> str:
 
 def protocol_text(protocol: int) -> str:
     """Return the name of what made a route, or its number."""
-    return _PROTOCOLS.get(protocol, str(protocol))
+    return rt.RTPROT.get(protocol, str(protocol))
 
 
 def family_text(family: int) -> str:
@@ -60,7 +57,8 @@ def family_text(family: int) -> str:
 
 def address_flags(address: Address) -> list[str]:
     """Return the flags of an address as ip(8) prints them."""
-    return [word for bit, word in _ADDRESS_FLAGS.items() if address.flags & bit]
+    names = _ADDRESS_FLAGS if address.family == AF_INET else _ADDRESS_FLAGS | {0x01: "temporary"}
+    return [word for bit, word in names.items() if address.flags & bit]
 
 
 def neighbour_flags(neighbour: Neighbour) -> list[str]:
@@ -68,9 +66,9 @@ def neighbour_flags(neighbour: Neighbour) -> list[str]:
     return [word for bit, word in _FLAGS.items() if neighbour.flags & bit]
 
 
-def nexthop_flags(nexthop: Nexthop) -> list[str]:
-    """Return the flags of a nexthop as ip(8) prints them."""
-    return [word for bit, word in _NEXTHOP_FLAGS.items() if nexthop.flags & bit]
+def hop_flags(hop: Hop | Nexthop) -> list[str]:
+    """Return the flags of a next hop as ip(8) prints them."""
+    return [word for bit, word in rt.RTNH_F.items() if hop.flags & bit]
 
 
 def scope_text(scope: int) -> str:
@@ -80,11 +78,16 @@ def scope_text(scope: int) -> str:
 
 def destination_text(route: Route) -> str:
     """Return `default`, `10.9.0.4` or `10.9.0.0/24`."""
-    full = 32 if route.family == AF_INET else 128
-    if not route.length:
-        return "default"
-    text = ip_text(route.family, route.destination)
-    return text if route.length == full else f"{text}/{route.length}"
+    return _prefix(route.family, route.destination, route.length) if route.length else "default"
+
+
+def source_text(route: Route) -> str:
+    """Return the prefix of the sources that a route is for, as above; "": any."""
+    return _prefix(route.family, route.source, route.source_length) if route.source_length else ""
+
+
+def _prefix(family: int, address: int, length: int) -> str:
+    return ip_text(family, address) + ("" if length == (32 if family == AF_INET else 128) else f"/{length}")
 
 
 def address_words(address: Address, name: Name) -> str:
@@ -94,13 +97,15 @@ def address_words(address: Address, name: Name) -> str:
     own = ip_text(address.family, address.address)
     prefix = f"{peer or ' '}/{address.length}".replace(" /", "/")
     family = _FAMILIES.get(address.family, "")
-    return f"{family} {own}{prefix} scope {scope_text(address.scope)}{flags} dev {name(address.ifindex)}"
+    label = f" label {address.label}" if address.label not in ("", name(address.ifindex)) else ""
+    return f"{family} {own}{prefix} scope {scope_text(address.scope)}{flags}{label} dev {name(address.ifindex)}"
 
 
 def route_words(route: Route, name: Name) -> str:
     """Return `10.9.0.0/24 via 192.168.1.1 dev eth0 proto static metric 100`, or with several next hops."""
-    kind = _KINDS.get(route.kind, "")
-    return " ".join(word for word in (kind, destination_text(route), *_rest(route, name)) if word)
+    kind, source = _KINDS.get(route.kind, ""), source_text(route)
+    words = (kind, destination_text(route), f"from {source}" if source else "", *_rest(route, name))
+    return " ".join(word for word in words if word)
 
 
 def _rest(route: Route, name: Name) -> Iterator[str]:
@@ -114,10 +119,13 @@ def _rest(route: Route, name: Name) -> Iterator[str]:
         yield f"proto {protocol_text(route.protocol)}"
     if route.scope:
         yield f"scope {scope_text(route.scope)}"
+    if route.preferred is not None:
+        yield f"src {ip_text(route.family, route.preferred)}"
     if route.metric:
         yield f"metric {route.metric}"
     if route.tos:
         yield f"tos {route.tos:#x}"
+    yield from (f"{option} {value}" for option, value in route.options)
     if len(route.hops) > 1:
         yield from (f"nexthop {_hop(hop, route.family, name, f' weight {hop.weight}')}" for hop in route.hops)
 
@@ -133,6 +141,8 @@ def _nexthop(one: Nexthop, name: Name) -> Iterator[str]:
         yield "group " + "/".join(f"{ident},{weight}" if weight > 1 else str(ident) for ident, weight in one.group)
     if one.resilient:
         yield "type resilient " + " ".join(map(" ".join, one.resilient))
+    if one.encapsulation:
+        yield f"encap {one.encapsulation}"
     if one.gateway is not None:
         yield f"via {ip_text(*one.gateway)}"
     if one.ifindex:
@@ -143,17 +153,17 @@ def _nexthop(one: Nexthop, name: Name) -> Iterator[str]:
         yield "blackhole"
     if one.protocol:
         yield f"proto {protocol_text(one.protocol)}"
-    yield from nexthop_flags(one)
+    yield from hop_flags(one)
     if one.fdb:
         yield "fdb"
 
 
 def _hop(hop: Hop, family: int, name: Name, weight: str = "") -> str:
-    via = ""
+    via = f"encap {hop.encapsulation} " if hop.encapsulation else ""
     if hop.gateway is not None:
         other = f"{_FAMILIES.get(hop.gateway[0], '')} " if hop.gateway[0] != family else ""
-        via = f"via {other}{ip_text(*hop.gateway)} "
-    return f"{via}dev {name(hop.ifindex)}{weight}{' dead' if hop.dead else ''}"
+        via += f"via {other}{ip_text(*hop.gateway)} "
+    return " ".join((f"{via}dev {name(hop.ifindex)}{weight}", *hop_flags(hop)))
 
 
 def state_text(neighbour: Neighbour) -> str:
@@ -162,6 +172,11 @@ def state_text(neighbour: Neighbour) -> str:
     if neighbour.address is not None:
         return " ".join(states)
     return "permanent" if neighbour.state & 128 else "static" if neighbour.state & 64 else "learned"
+
+
+def tunnel_options(neighbour: Neighbour, name: Name) -> dict[str, str]:
+    """Return the port, vni and the like of an entry of a tunnel's forwarding database, as bridge(8) names them."""
+    return {key: name(value) if key == "via" else str(value) for key, value in neighbour.tunnel}
 
 
 def is_printed(neighbour: Neighbour) -> bool:
@@ -176,7 +191,8 @@ def neighbour_words(neighbour: Neighbour, name: Name) -> str:
     if neighbour.address is None:
         remote = [f"dst {ip_text(*neighbour.remote)}"] if neighbour.remote else []
         vlan = [f"vlan {neighbour.vlan}"] if neighbour.vlan else []
-        return " ".join((mac, device, *remote, *vlan, *flags, state_text(neighbour)))
+        more = (f"{option} {value}" for option, value in tunnel_options(neighbour, name).items())
+        return " ".join((mac, device, *remote, *more, *vlan, *flags, state_text(neighbour)))
     own = ip_text(neighbour.family, neighbour.address)
     return " ".join((own, device, *([f"lladdr {mac}"] if mac else []), *flags, state_text(neighbour)))
 

@@ -8,10 +8,11 @@ from ipaddress import ip_network
 
 from nettop.decode.rtnetlink import Route
 from nettop.decode.topology.objects import Device, PolicyRule
+from nettop.decode.topology.rare import DETACHED, UNRESOLVED, protocol_word
 from nettop.linux import rtnetlink as rt
 from nettop.linux.inet import IPPROTO_UDP
 from nettop.linux.socket import AF_INET
-from nettop.model.topology.route_query import PROTOCOLS, RouteQuery
+from nettop.model.topology.route_query import RouteQuery
 
 UNUSABLE = {rt.RTN_BLACKHOLE: "blackhole", rt.RTN_UNREACHABLE: "unreachable", rt.RTN_PROHIBIT: "prohibit"}
 _ENDS = tuple(UNUSABLE.values())
@@ -57,11 +58,11 @@ def matching(rules: Sequence[PolicyRule], query: RouteQuery) -> Iterator[tuple[P
     """Yield the rules that the packet reaches and matches, in order; False: their selector is not understood."""
     skip_to = -1
     for rule in sorted((one for one in rules if one.family == query.family), key=lambda one: one.priority):
-        holds = None if rule.priority < skip_to else _holds(rule.selector.split(), query)
+        holds = None if rule.priority < skip_to else _holds(rule.selector.replace(f" {DETACHED}", "").split(), query)
         if rule.priority < skip_to or holds is False:
             continue
         if rule.action.startswith("goto "):
-            skip_to = int(rule.action.split()[1])
+            skip_to = skip_to if UNRESOLVED in rule.action else int(rule.action.split()[1])
         else:
             yield rule, bool(holds)
 
@@ -130,7 +131,7 @@ def _selects(word: str, value: str, query: RouteQuery) -> bool | None:
         return int(value, 0) == query.tos & 0xFC
     if word == "ipproto":
         asked = query.proto or (IPPROTO_UDP if query.family == AF_INET else 0)  # the kernel's own choice
-        return str(asked) == str(PROTOCOLS.get(value, value))
+        return protocol_word(asked) == value
     if word in ("sport", "dport", "uidrange"):
         own = query.uid or 0 if word == "uidrange" else getattr(query, word)
         first, _, last = value.partition("-")

@@ -108,7 +108,7 @@ def test_routes_of_big_tables_with_several_hops_and_gateways_of_another_family()
         route(nla(4, u32(3)), family=128),  # of the multicast router
     )
     assert rows.routes == [
-        Route(2, 1000, 1, 0x0A090000, 16, (Hop(3, (2, 0x0A010002)), Hop(4, None, dead=True)), protocol=3),
+        Route(2, 1000, 1, 0x0A090000, 16, (Hop(3, (2, 0x0A010002)), Hop(4, flags=1)), protocol=3),
         Route(2, 254, 1, 0, 0, (Hop(3, (10, 0xFE80 << 112 | 1)),), 20, protocol=3),
         Route(2, 254, RTN_BLACKHOLE, 0x0A080000, 16, protocol=3),
     ]

@@ -105,7 +105,7 @@ def test_equal_routes_name_every_device() -> None:
 
 
 def test_dead_hops_routes_for_some_sources_and_other_tables_are_not_taken() -> None:
-    dead = Route(2, 254, RTN_UNICAST, ip("9.0.0.0"), 8, (Hop(4, dead=True),))
+    dead = Route(2, 254, RTN_UNICAST, ip("9.0.0.0"), 8, (Hop(4, flags=1),))
     routing = gateway(dead, net("9.0.0.0/8", 4, source_length=8), net("9.0.0.0/8", 4, table=100))
     assert FlowDevices(routing).devices(view("192.168.1.2", "9.9.9.9")) == ("lan0", "wan0")
 
