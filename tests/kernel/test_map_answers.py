@@ -46,7 +46,7 @@ def test_a_route_is_told_in_steps_with_the_rules_of_every_backend_counted(router
     text = nettop("map", "--route", packet, "--netns", router)
     assert (text.returncode, text.stderr) == (0, "")
     assert text.stdout.splitlines()[0] == "to 10.2.0.2 from 10.1.0.2 in r1 proto tcp dport 80"
-    assert "  route    kernel         10.2.0.0/24 dev r2 proto kernel scope link table main" in text.stdout
+    assert "  route    kernel         10.2.0.0/24 dev r2 proto kernel scope link src 10.2.0.1 table main" in text.stdout
 
 
 @pytest.mark.parametrize(

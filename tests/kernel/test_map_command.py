@@ -23,6 +23,11 @@ LINKS = (
     "link add vx type vxlan id 42 dstport 4789 dev v1 remote 10.8.0.2 ttl 9",
     "link add vx6 type vxlan id 43 dstport 4790 local fd00:8::1 remote fd00:8::2 nolearning",
     "link set vx master br0",
+    "link add br1 type bridge mcast_igmp_version 3 no_linklocal_learn 1 mcast_query_interval 4000",
+    "link add mvs link v1 type macvlan mode source",
+    "link set mvs type macvlan macaddr add 02:00:00:00:00:99",
+    "link add vx8 type vxlan external vnifilter dstport 4791 tos 7",
+    "link add vx9 type vxlan id 9 remote fd00:8::3 local fd00:8::1 dstport 4789 flowlabel 0xbeef df set",
     "link add mv0 link v1 type macvlan mode private",
     "link add mv1 link v1 type macvlan mode bridge",
     "link add mt0 link v1 type macvtap mode vepa",
@@ -102,10 +107,10 @@ def tool(ns: str, *argv: str) -> list[Row]:
 
 
 OWNED = os.access("/dev/net/tun", os.W_OK)  # not everywhere an ordinary user's
-NEWER = frozenset({"mab", "localbypass"})
-# Running timers and counts, and the details of multicast snooping and of the spanning tree.
+NEWER = frozenset({"mab", "localbypass", "mst_enabled", "vlan_stats_enabled", "vlan_stats_per_port"})
+# Running timers and counts.
 LEFT_OUT = re.compile(
-    r"mcast_\w+|mst_enabled|fdb_n_learned|reserved_bits|\w+_timer|config_pending|topology_change_(ack|detected)|no_linklocal_learn|group_fwd_mask_str"
+    r"fdb_n_learned|reserved_bits|\w+_timer|config_pending|topology_change_(ack|detected)|group_fwd_mask_str"
 )
 
 
@@ -120,6 +125,8 @@ def same(name: str, value: str) -> str:
 
 
 def plain(value: Any) -> str:
+    if isinstance(value, list):
+        return " ".join(value)
     if isinstance(value, dict):
         return f"{value['low']}-{value['high']}"
     return ("on" if value else "off") if isinstance(value, bool) else str(value)

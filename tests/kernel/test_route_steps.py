@@ -149,7 +149,7 @@ def test_packets_for_this_host_and_from_it_have_their_own_steps(way: Way) -> Non
     ]
     from_here = way.told("10.2.0.2")
     assert [step.topic for step in from_here.steps] == ["policy", "route", "neigh", "MTU", "filter"]
-    assert from_here.steps[1].text == "10.2.0.0/24 dev r1 proto kernel scope link table main src 10.2.0.1"
+    assert from_here.steps[1].text == "10.2.0.0/24 dev r1 proto kernel scope link src 10.2.0.1 table main"
     foreign = way.told("10.2.0.2 from 10.1.0.2")
     assert foreign.steps[-1].text == "10.1.0.2 is no address of this host, so it sends nothing from it"
     run_in(way.router, "ip", "link", "set", "r0", "down")

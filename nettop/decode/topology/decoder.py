@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from struct import Struct
 from typing import TypeVar
@@ -13,6 +13,7 @@ from nettop.columns import DecodeErrors
 from nettop.decode.rtnetlink import (
     BYTES_OF,
     Address,
+    Link,
     Route,
     link_of,
     name,
@@ -23,7 +24,16 @@ from nettop.decode.rtnetlink import (
 )
 from nettop.decode.topology import kinds
 from nettop.decode.topology.nexthops import read_nexthop
-from nettop.decode.topology.objects import Device, LinkCounts, Neighbour, Nexthop, PolicyRule, PortVlan, Queue
+from nettop.decode.topology.objects import (
+    Device,
+    LinkCounts,
+    Neighbour,
+    Nexthop,
+    Parameters,
+    PolicyRule,
+    PortVlan,
+    Queue,
+)
 from nettop.decode.topology.rare import read_filter, read_rule
 from nettop.decode.topology.virtual_functions import virtual_functions
 from nettop.linux import netlink as nl
@@ -38,6 +48,7 @@ _QUEUE = Struct("=3I")  # the head of struct gnet_stats_queue: qlen, backlog, dr
 _U64 = Struct("=Q")
 _MAX_TEXT = 256  # bytes of an alias (IFALIASZ)
 _XDP = {1: "xdp driver", 2: "xdp generic", 3: "xdp offloaded"}  # XDP_ATTACHED_*
+_WITHOUT_LOWER = frozenset(("vxlan", "geneve", "wireguard", "bareudp", "gtp", "amt"))
 _OFFLOADS = (
     ("gso_max_size", rtnl.IFLA_GSO_MAX_SIZE),
     ("gso_max_segs", rtnl.IFLA_GSO_MAX_SEGS),
@@ -92,11 +103,12 @@ def _link(rows: MapRows, buf: Buffer, start: int, end: int) -> None:
     info = found.nested(rtnl.IFLA_LINKINFO)
     master_kind = name(info.raw(rtnl.IFLA_INFO_SLAVE_KIND))
     carrier = found.number(rtnl.IFLA_CARRIER)
+    parameters = kinds.parameters(link.kind, info.raw(rtnl.IFLA_INFO_DATA))
     rows.devices.append(
         Device(
-            link,
+            _with_lower(link, parameters),
             LinkCounts(),
-            kinds.parameters(link.kind, info.raw(rtnl.IFLA_INFO_DATA)),
+            parameters,
             kinds.port_parameters(master_kind, info.raw(rtnl.IFLA_INFO_SLAVE_DATA)),
             master_kind,
             clean_bytes(found.raw(rtnl.IFLA_IFALIAS)[:_MAX_TEXT].split(b"\0", 1)[0]),
@@ -110,6 +122,14 @@ def _link(rows: MapRows, buf: Buffer, start: int, end: int) -> None:
             functions=tuple(virtual_functions(found)),
         )
     )
+
+
+def _with_lower(link: Link, parameters: Parameters) -> Link:
+    """Return the link of a tunnel whose own number the kernel gives as IFLA_LINK, with that of its parameters."""
+    if link.kind not in _WITHOUT_LOWER or link.lower not in (0, link.ifindex):
+        return link
+    lower = next((value for name, value in parameters if name == "link"), "0")
+    return replace(link, lower=int(lower))
 
 
 def _altnames(found: Attributes) -> Iterator[str]:

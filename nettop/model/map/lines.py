@@ -133,10 +133,11 @@ def _other_end(hosts: HostMap, space: NamespaceMap, device: Device) -> Row:
     (label, ifindex), other = place or (None, link.lower or None), hosts.device(place)
     name, pair = other.link.name if other else None, link.kind in PAIRS
     if label is None and link.peer_nsid is not None:
-        label = f"nsid {link.peer_nsid}"
+        there = hosts.linked(space.namespace.label, device)
+        label = there.namespace.label if there else f"nsid {link.peer_nsid}"
     return {
         "lower": None if pair else name or dict(device.parameters).get("link"),
-        "lower_netns": None if pair or not ifindex else label,
+        "lower_netns": None if pair else label,
         "lower_ifindex": None if pair else ifindex,
         "peer": name if pair else None,
         "peer_netns": label if pair else None,

@@ -66,10 +66,13 @@ def _carrier(facts: MapFacts, space: NamespaceMap, device: Device) -> tuple[Name
         query = RouteQuery(ip_address(remote))
     except ValueError:
         return None
-    route = next((found for table in _TABLES if (found := best_route(space.routes, table, query))), None)
+    there = facts.hosts.linked(space.namespace.label, device)
+    if there is None or device.link.lower:  # its lower device is in a namespace that is not known
+        return None
+    route = next((found for table in _TABLES if (found := best_route(there.routes, table, query))), None)
     hop = route.hops[0] if route is not None and route.hops else None
-    out = None if hop is None else space.devices.get(hop.ifindex)
-    return None if out is None or out is device else (space, out)
+    out = None if hop is None else there.devices.get(hop.ifindex)
+    return None if out is None or out is device else (there, out)
 
 
 def _mtu(space: NamespaceMap, device: Device) -> str:

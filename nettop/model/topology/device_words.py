@@ -70,6 +70,9 @@ def _own_text(hosts: HostMap, label: str, device: Device, nested: bool) -> str:
     words = [*_mode(kind, device)] if kind == "tun" else [kind, *_mode(kind, device)]
     if peer and kind not in _TUNNELS and not nested:
         words.append(f"on {peer}")
+    elif not link.lower and link.peer_nsid is not None:  # a tunnel whose packets leave in another namespace
+        there = hosts.linked(label, device)
+        words.append(f"@ {label_text(there.namespace.label)}" if there else _nsid(link.peer_nsid).strip())
     text = " ".join(word for word in words if word).replace(" ,", ",")
     return f"{text}, {device.owner}" if device.owner else text
 
@@ -84,7 +87,8 @@ def _mode(kind: str, device: Device) -> tuple[str, ...]:
         return (parameter(device, "id"),)
     if kind in ("vxlan", *_TUNNELS):
         remote = parameter(device, "remote", "remote6", "group", "group6")
-        return parameter(device, "id"), f"→ {remote}" if remote not in ("", "any") else ""
+        ident = "external" if parameter(device, "external") else parameter(device, "id")
+        return ident, f"→ {remote}" if remote not in ("", "any", "0.0.0.0", "::") else ""
     if kind == "tun":
         return (parameter(device, "type") or kind,)
     if kind == "bond":

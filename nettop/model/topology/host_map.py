@@ -107,9 +107,15 @@ class HostMap:
         here, device = self._of.get(label), self.device((label, ifindex))
         if here is None or device is None or not device.link.lower:
             return None
-        nsid = device.link.peer_nsid
-        there = here if nsid is None else self._by_inode.get(here.namespace.nsids.get(nsid, 0))
+        there = self.linked(label, device)
         return None if there is None else (there.namespace.label, device.link.lower)
+
+    def linked(self, label: str, device: Device) -> NamespaceMap | None:
+        """Return the namespace of a device's other end or lower device, by which a tunnel's packets leave."""
+        here, nsid = self._of.get(label), device.link.peer_nsid
+        if here is None or nsid is None:
+            return here
+        return self._by_inode.get(here.namespace.nsids.get(nsid, 0))
 
     def device(self, place: tuple[str, int] | None) -> Device | None:
         """Return the device with this label and ifindex; None: unknown."""

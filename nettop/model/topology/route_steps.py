@@ -126,8 +126,8 @@ def _route(case: Case) -> Iterator[RouteStep]:
         if len(route.hops) > 1 and hop is not None and not case.chosen.error:
             text += f"; this packet: {case.here.name(hop.ifindex)}"
         table = f" table {table_text(route.table)}" if route.table == rt.RT_TABLE_MAIN else ""
-        sources = case.chosen.source if not case.query.in_device else None
-        text += table + (f" src {ip_text(route.family, sources)}" if sources is not None else "")
+        source = case.chosen.source if not case.query.in_device and route.preferred is None else None
+        text += table + (f" src {ip_text(route.family, source)}" if source is not None else "")
         yield RouteStep("route", text, "inferred" if case.chosen.error else "kernel")
     elif not case.refused:
         yield RouteStep("route", _no_route(case), "drops")

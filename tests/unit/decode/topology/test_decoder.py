@@ -80,6 +80,30 @@ def words(device: Device) -> str:
         (encoded("geneve", geneve_id=9, geneve_remote="10.0.0.2", geneve_port=6081), "id 9 remote 10.0.0.2 port 6081"),
         (encoded("vxlan", vxlan_id=5, vxlan_group="239.1.1.1"), "id 5 group 239.1.1.1"),
         (encoded("vxlan", vxlan_id=5, vxlan_group6="fd00::2", vxlan_gbp=True), "id 5 remote6 fd00::2 gbp on"),
+        (
+            of_kind("vxlan", nla(1, u32(5)), nla(6, b"\1"), nla(26, b"\0\0\xbe\xef"), nla(25, b"\1"), nla(30, b"\1")),
+            "id 5 tos 0x1 label 0xbeef external on vnifilter on",
+        ),
+        (
+            of_kind("macvlan", nla(1, u32(16)), nla(6, u32(2)), nest(5, nla(4, bytes(6)), nla(4, b"\2\0\0\0\0\1"))),
+            "mode source macaddr_count 2 macaddr_data 00:00:00:00:00:00 02:00:00:00:00:01",
+        ),
+        (
+            of_kind("vlan", nla(1, b"\7\0"), nest(4, nla(1, u32(1) + u32(2))), nest(3, nla(1, u32(3) + u32(4)))),
+            "id 7 ingress_qos 1:2 egress_qos 3:4",
+        ),
+        (
+            of_kind("bond", nla(1, b"\1"), nla(7, u32(100)), nest(8, nla(0, bytes((10, 0, 0, 1))), nla(1, bytes(4))),
+                    nla(29, b"\1"), nla(30, b"\2")),
+            "mode active-backup arp_interval 100 arp_ip_target 10.0.0.1,0.0.0.0 arp_missed_max 2 ad_lacp_active on",
+        ),
+        (of_kind("bridge", nla(46, u32(5) + u32(7)), nla(43, b"\3")),
+         "no_linklocal_learn 1 mcast_vlan_snooping 0 mst_enabled 1 mcast_igmp_version 3"),
+        (of_kind("ip6tnl", nla(9, b"\4")), "proto ipip6"),
+        (of_kind("erspan", nla(22, b"\2"), nla(23, b"\1"), nla(24, b"\7\0")),
+         "erspan_ver 2 erspan_dir egress erspan_hwid 0x7"),
+        (of_kind("bareudp", nla(1, b"\x19\xeb"), nla(2, b"\x88\x47")), "port 6635 ethertype 0x8847"),
+        (of_kind("gtp", nla(3, u32(1024)), nla(4, u32(1))), "role sgsn hsize 1024"),
         (encoded("vti", vti_local="10.0.0.1", vti_remote="10.0.0.2"), "remote 10.0.0.2 local 10.0.0.1"),
         (encoded("xfrm", xfrm_link=2, xfrm_if_id=66), "link 2 if_id 0x42"),
         (encoded("macvlan", macvlan_mode="vepa"), "mode vepa"),
@@ -293,3 +317,15 @@ def test_any_parameters_of_a_kind_are_rows_or_errors(kind: str, data: bytes) -> 
         for name, value in (*device.parameters, *device.port):
             assert name.isidentifier()
             assert value.isprintable()
+
+
+def test_a_tunnel_is_on_the_device_of_its_parameters_and_never_on_itself() -> None:
+    """As IFLA_LINK of one that was moved, the kernel gives its own number, and the namespace it came from."""
+
+    def tunnel(kind: str, *data: bytes) -> Device:
+        info = nest(18, nla(1, kind.encode() + b"\0") + nest(2, *data))
+        (device,) = decoded(link(nla(3, b"x0\0"), nla(5, u32(5)), nla(37, u32(4)), info)).devices
+        return device
+
+    assert (tunnel("vxlan", nla(3, u32(2))).link.lower, tunnel("vxlan").link.lower) == (2, 0)
+    assert (tunnel("wireguard").link.lower, tunnel("veth").link.lower, tunnel("macvlan").link.lower) == (0, 5, 5)

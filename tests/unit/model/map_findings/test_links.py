@@ -79,3 +79,21 @@ def test_one_address_at_two_ports_is_a_duplicate_unless_their_vlans_differ(
         one.namespace = Namespace(label, inode=inode, nsids={0: 1})
         ends.append(one)
     assert names(hosts(box, *ends)) == ["duplicate-address"] * expected
+
+
+def test_a_tunnel_with_a_device_leaves_by_that_and_not_by_the_route() -> None:
+    route = Route(2, 254, 1, 0, 0, (Hop(1),))
+    small, big = Device(Link(1, "small", "", 1, UP, 1400)), Device(Link(2, "big", "", 1, UP, 1500))
+    remote = (("id", "7"), ("group", "239.1.1.1"), ("link", "big"))
+    tunnel = Device(Link(3, "vx", "vxlan", 1, UP, 1450, lower=2), parameters=remote)
+    assert names(hosts(space("a", 1, small, big, tunnel, routes=(route,)))) == []
+
+
+def test_a_tunnel_that_was_moved_leaves_by_the_routes_of_its_first_namespace() -> None:
+    route = Route(2, 254, 1, 0, 0, (Hop(1),))
+    outside = space("out", 1, Device(Link(1, "eth0", "", 1, UP, 1500)), routes=(route,))
+    for mtu, expected in ((1450, []), (1500, ["tunnel-mtu"])):
+        tunnel = Device(Link(3, "vx", "vxlan", 1, UP, mtu, peer_nsid=4), parameters=(("remote", "10.0.0.9"),))
+        inside = space("in", 2, Device(Link(1, "small", "", 1, UP, 1000)), tunnel, routes=(route,))
+        inside.namespace = Namespace("in", inode=2, nsids={4: 1})
+        assert names(hosts(outside, inside)) == expected
