@@ -86,9 +86,8 @@ def _plain(one: Row) -> Row:
     group = [{"id": member["id"], "weight": member.get("weight", 1)} for member in one.get("group", ())]
     arguments = one.get("resilient_args")
     resilient = arguments and {name: arguments[name] for name in list(arguments)[:3]}  # unbalanced_time goes on
-    protocol = "0" if one["protocol"] == "unspec" else one["protocol"]
     return {key: one.get(key, default) for key, default in WAYS} | {
-        "group": group, "resilient": resilient, "protocol": protocol,
+        "group": group, "resilient": resilient, "protocol": one["protocol"],
         "blackhole": "blackhole" in one, "fdb": "fdb" in one,
     }  # fmt: skip
 
