@@ -156,3 +156,24 @@ def test_a_drop_at_a_socket_is_that_of_the_packet_for_this_host(path: Path3, bro
         trace.close()
     assert where(forwarded) == "accepted, out of wan0"
     assert where(received) == "accepted, for this host; then dropped: drop reason NO_SOCKET (likely), in __udp4_lib_rcv"
+
+
+def test_of_hundreds_of_devices_each_is_traced_at_its_ingress_and_has_its_drops(path: Path3, broker: Broker) -> None:
+    """More than one chain of nf_tables may have, and than the filters of drops name. The last has an odd name."""
+    pairs = "".join(f"link add x{number} type veth peer name y{number}\n" for number in range(128))
+    run_in(path.router, "ip", "-batch", "-", stdin=pairs)
+    path.lab.veth_pair(path.client, path.router, "c1", "z;lan", ("10.8.9.2/24",), ("10.8.9.1/24",))
+    path.rules(
+        'add table netdev n\nadd chain netdev n i { type filter hook ingress device "z;lan" priority 0; }\n'
+        "add rule netdev n i udp dport 5 drop"
+    )
+    run_in(path.client, "ip", "route", "add", "10.9.9.9", "via", "10.8.9.1")
+    trace = Tracing(broker, path.router, "udp", ingress=True)
+    try:
+        for port in (5, 6):
+            sent(path.client, "10.9.9.9", port)
+        dropped, lost = completed(trace, 2)
+    finally:
+        trace.close()
+    assert (dropped.iif, where(dropped)) == ("z;lan", "dropped by netdev n i rule 1 “udp dport 5 drop” (handle 2)")
+    assert where(lost).endswith("drop reason IP_INNOROUTES (likely), in ip_error")

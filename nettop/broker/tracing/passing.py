@@ -12,7 +12,7 @@ import re
 import sys
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from selectors import EVENT_READ, BaseSelector
 from struct import Struct
 from typing import NamedTuple
@@ -22,8 +22,9 @@ from nettop.linux.perf import PERF_EVENT_IOC_DISABLE, PERF_EVENT_IOC_ENABLE, PER
 
 RING_BYTES = perf.RING_BYTES  # of a CPU
 _MAX_NAMED = 32  # devices in a filter
-_MAX_FILTERS = 8  # each has two descriptors of every CPU
-_SAFE_NAME = re.compile(r"[\w.@-]+", re.ASCII)
+_MAX_FILTERS = 8  # each has two descriptors of every CPU; instead of more, one accepts every device
+_EVERY = ""
+_UNSAFE = re.compile(rb"[^\w.@-]")  # bytes of names that mean something to a filter
 _MAX_AGE_NS = 1_000_000_000  # of a received packet that is dropped: later, another one is at its address
 _KEPT_BYTES = 1 << 20  # about 15,000 packets
 _TURN_BYTES = 8 << 20  # of samples between two calls of renew(): then they are left out
@@ -45,21 +46,24 @@ class PassingPackets:
         self._received, self._sent, self._selector = received, sent, selector
         self._rings: dict[int, perf.Ring] = {}  # by CPU
         self._events: list[int] = []
-        self._filters: list[set[str]] = []  # the devices that are followed
+        self._filters: list[set[str]] = []  # the patterns of the devices that are followed
         self._kept: deque[tuple[int, list[bytes]]] = deque()  # samples, with the time of reading
         self._size = self._turn = self._searched_ns = 0
 
-    def follow(self, devices: Iterable[str], cpus: Iterable[int]) -> None:
+    def follow(self, devices: Iterable[str], cpus: Collection[int]) -> None:
         """Keep the packets of these devices, too. Raises BrokerError, OSError."""
         known = set[str]().union(*self._filters)
-        names = [name for name in devices if name not in known and _SAFE_NAME.fullmatch(name)][:_MAX_NAMED]
-        if not names or len(self._filters) >= _MAX_FILTERS:
-            return
-        self._filters.append(set(names))
-        accepts = " || ".join(f'name == "{name}"' for name in names)
-        for cpu in cpus:
-            self._open(self._received, cpu, accepts)
-            self._open(self._sent, cpu, accepts)
+        names = [] if _EVERY in known else sorted({*map(_pattern, devices)} - known)
+        groups = [names[at : at + _MAX_NAMED] for at in range(0, len(names), _MAX_NAMED)]
+        if len(self._filters) + len(groups) > _MAX_FILTERS:
+            self.close()
+            groups = [[_EVERY]]
+        for group in groups:
+            self._filters.append(set(group))
+            accepts = " || ".join(f'name ~ "{name}"' for name in group if name != _EVERY)
+            for cpu in cpus:
+                self._open(self._received, cpu, accepts)
+                self._open(self._sent, cpu, accepts)
 
     def _open(self, event: perf.Tracepoint, cpu: int, accepts: str) -> None:
         ring = self._rings.get(cpu)
@@ -140,6 +144,11 @@ class PassingPackets:
                     time_ns, size = SAMPLE.unpack_from(chunk, record)
                     yield _Sample(time_ns, received, chunk[begin : begin + size])
             at = chunk.find(address, at + 1)
+
+
+def _pattern(device: str) -> str:
+    """Return a filter's pattern of a device's name, whose bytes may be any."""
+    return _UNSAFE.sub(b"?", os.fsencode(device)).decode("ascii")
 
 
 def _is_sample(chunk: bytes, record: int, begin: int, event: int) -> bool:

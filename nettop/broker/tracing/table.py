@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import count
 
 from nettop.broker.attributes import attribute, be32, name, nested
 from nettop.broker.netlink_changes import answers, netfilter_socket
@@ -30,7 +31,7 @@ from nettop.linux.netlink import (
 from nettop.linux.packet import ETH_P_IP, ETH_P_IPV6
 
 MAX_MATCHES, MAX_TESTS = 256, 32
-MAX_DEVICES = 256  # of an ingress chain (NFT_NETDEVICE_MAX)
+MAX_DEVICES = 255  # of one chain, fewer than NFT_NETDEVICE_MAX: more are in more chains
 MAX_RATE = 10_000  # packets a second
 _HOOKS = {name: number for number, name in nft.NF_HOOKS["inet"].items()} | {TRACE_INGRESS: 0}  # NF_NETDEV_INGRESS
 _FIRST, _LAST = -(1 << 31), (1 << 31) - 1  # NF_IP_PRI_FIRST, NF_IP_PRI_LAST (linux/netfilter_ipv4.h)
@@ -90,10 +91,12 @@ def _table(table: str, family: str, asked: StartTrace, devices: Sequence[str]) -
     named = name(nft.NFTA_TABLE_NAME, table, LONGEST_NAME)
     yield nft.NFT_MSG_NEWTABLE, named + be32(nft.NFTA_TABLE_FLAGS, nft.NFT_TABLE_F_OWNER)
     yield nft.NFT_MSG_NEWCHAIN, _chain(table, TRACE_MARK)
-    marking: tuple[str, ...] = TRACE_MARKING
+    marking = {chain: chain for chain in TRACE_MARKING}  # with their hooks
     if family == "netdev":
-        marking = (TRACE_INGRESS,)
-        yield nft.NFT_MSG_NEWCHAIN, _chain(table, TRACE_INGRESS, TRACE_INGRESS, _FIRST, devices[:MAX_DEVICES])
+        marking.clear()
+        for number, at in zip(count(1), range(0, len(devices), MAX_DEVICES), strict=False):
+            marking[chain := f"{TRACE_INGRESS}-{number}"] = TRACE_INGRESS
+            yield nft.NFT_MSG_NEWCHAIN, _chain(table, chain, TRACE_INGRESS, _FIRST, devices[at : at + MAX_DEVICES])
     else:
         for chain in (*TRACE_MARKING, *TRACE_HOOKS):
             yield nft.NFT_MSG_NEWCHAIN, _chain(table, chain, chain, _FIRST)
@@ -102,8 +105,8 @@ def _table(table: str, family: str, asked: StartTrace, devices: Sequence[str]) -
     yield nft.NFT_MSG_NEWRULE, _rule(table, TRACE_MARK, _marking(asked.per_second))
     for match in asked.matches:
         tests = match.tests if family == "inet" else tuple(map(_of_frame, match.tests))
-        for chain in marking:
-            yield nft.NFT_MSG_NEWRULE, _rule(table, chain, _matching(chain, tests))
+        for chain, hook in marking.items():
+            yield nft.NFT_MSG_NEWRULE, _rule(table, chain, _matching(hook, tests))
 
 
 def _of_frame(test: PacketTest) -> PacketTest:
@@ -149,7 +152,7 @@ def _expression(kind: str, *data: bytes) -> bytes:
     return nested(nft.NFTA_LIST_ELEM, named, nested(nft.NFTA_EXPR_DATA, *data))
 
 
-def _matching(chain: str, tests: Sequence[PacketTest]) -> list[bytes]:
+def _matching(hook: str, tests: Sequence[PacketTest]) -> list[bytes]:
     """Return the expressions of a rule that sends the packets for which all tests hold to the chain that marks."""
     if len(tests) > MAX_TESTS:
         raise BrokerError(f"not on the list: {len(tests)} tests of a packet")
@@ -161,14 +164,14 @@ def _matching(chain: str, tests: Sequence[PacketTest]) -> list[bytes]:
     go = _expression(
         "immediate", be32(nft.NFTA_IMMEDIATE_DREG, nft.NFT_REG_VERDICT), nested(nft.NFTA_IMMEDIATE_DATA, verdict)
     )
-    return [*(part for test in tests for part in _test(chain, test)), _expression("counter"), go]
+    return [*(part for test in tests for part in _test(hook, test)), _expression("counter"), go]
 
 
-def _test(chain: str, test: PacketTest) -> Iterator[bytes]:
+def _test(hook: str, test: PacketTest) -> Iterator[bytes]:
     size = test.size
     if size not in _SIZES.get(test.of, ()) or not 0 <= test.first <= test.last < 1 << 8 * size > test.mask > 0:
         raise BrokerError(f"not on the list: {test}")
-    yield _load(chain, test)
+    yield _load(hook, test)
     if test.mask != (1 << 8 * size) - 1:
         yield _expression(
             "bitwise",
@@ -192,7 +195,7 @@ def _value(kind: int, number: int, size: int) -> bytes:
     return nested(kind, attribute(nft.NFTA_DATA_VALUE, number.to_bytes(size, "big")))
 
 
-def _load(chain: str, test: PacketTest) -> bytes:
+def _load(hook: str, test: PacketTest) -> bytes:
     """Return the expression that loads a field into the register."""
     if test.of in _BASES:
         return _expression(
@@ -202,7 +205,7 @@ def _load(chain: str, test: PacketTest) -> bytes:
             be32(nft.NFTA_PAYLOAD_OFFSET, test.at),
             be32(nft.NFTA_PAYLOAD_LEN, test.size),
         )
-    key = _DEVICES[chain] if test.of == "device" else test.at
+    key = _DEVICES[hook] if test.of == "device" else test.at
     if test.of == "meta" and _META.get(key) != test.size:
         raise BrokerError(f"not on the list: {test}")
     return _expression("meta", be32(nft.NFTA_META_KEY, key), be32(nft.NFTA_META_DREG, nft.NFT_REG_1))

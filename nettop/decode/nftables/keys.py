@@ -28,9 +28,13 @@ def _network(part: bytes) -> str:
     return str(int.from_bytes(part, "big"))
 
 
+def ct_states(bits: int) -> str:
+    """Return `established,related`: nft's words for bits of NF_CT_STATE_BIT."""
+    return ",".join(word for bit, word in _CT_STATES if bits & bit) or f"{bits:#x}"
+
+
 def _states(part: bytes) -> str:
-    value = _host(part)
-    return ",".join(word for bit, word in _CT_STATES if value & bit) or f"{value:#x}"
+    return ct_states(_host(part))
 
 
 def _string(part: bytes) -> str:

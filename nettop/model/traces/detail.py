@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from nettop.decode.nftables.keys import ct_states
 from nettop.model.ruleset.matrix import LETTERS, journey_through
 from nettop.model.ruleset.words import rule_text, verdict_role
 from nettop.model.table import JourneyDetail, Line, RulePlace, Segment
@@ -69,8 +70,14 @@ def _title(journey: Journey) -> Line:
         (head.way, "address"),
         (f" {head.info}" if head.info else "", ""),
         (f"   from {origin(journey)}{size}", "dim"),
-        (f"   ct {journey.ct_id}" if journey.ct_id is not None else "", "dim"),
+        (_conntrack(journey), "dim"),
     )
+
+
+def _conntrack(journey: Journey) -> str:
+    state = "" if journey.ct_state is None else f" {ct_states(journey.ct_state)}"
+    known = "" if journey.ct_id is None else f" {journey.ct_id}"
+    return f"   ct{known}{state}" if known or state else ""
 
 
 def _sentences(journey: Journey) -> Iterator[Line]:

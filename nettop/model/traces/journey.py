@@ -87,6 +87,7 @@ class Journey:
     end: JourneyEnd | None = None
     whole: bool = True  # False: records were lost while it was on its way
     ct_id: int | None = None
+    ct_state: int | None = None  # as conntrack first saw it: bits of NF_CT_STATE_BIT
     mark: int | None = None  # when it was marked for tracing; None: 0
     last_ns: int = 0
     key: tuple[object, ...] = ()  # of its bytes

@@ -37,7 +37,6 @@ _CHECK_NS = 100_000_000  # how often records are looked for that did not come
 # the second time (a busy machine may read that socket late).
 _LEGACY_NS, _FIRST_LEGACY_NS = 150_000_000, 1_000_000_000
 _MAX_HEADS = 10_000
-_MARKING = (*TRACE_MARKING, TRACE_INGRESS)
 _FINAL = frozenset(("drop", "stolen"))  # a queue may give a packet back
 
 Keep = Callable[[Journey], bool]
@@ -228,15 +227,15 @@ class Journeys:
         journey = self._open.get(key)
         if journey is not None and journey.table != record.table:
             return  # another nettop traces it, too
-        if record.chain in _MARKING and record.handle is not None:
-            self._heads[key] = record  # another table has marked it, so this is the first record of the chain
-        elif record.chain == TRACE_MARK and record.handle is not None:
+        if record.chain == TRACE_MARK and record.handle is not None:
             head = self._heads.pop(key, record)
             first = record if record.network else head
             if journey is not None and not is_marked_again(journey, first):
                 self._finish(key, JourneyEnd("lost"))
             if self.table in ("", record.table) and self._second_half(first, key) is None:
                 self._begin(first, key)
+        elif record.handle is not None and (record.chain in TRACE_MARKING or record.family == "netdev"):
+            self._heads[key] = record  # another table has marked it, so this is the first record of the chain
         elif journey := journey or self._second_half(record, key) or self._copied(record, key):
             self._see(journey, record)
             journey.family = record.family
@@ -338,6 +337,7 @@ class Journeys:
         if record.ct_id is not None and journey.ct_id is None:
             journey.ct_id = record.ct_id
             self._answer(journey)
+        journey.ct_state = journey.ct_state or record.ct_state
         if record.network:
             journey.begin_walk()
             journey.last = packet_head(record.network, record.transport)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterator
 from typing import Any
 
+from nettop.decode.nftables.keys import ct_states
 from nettop.kinds import TRACE_PREFIX
 from nettop.model.ruleset.merge import Picture
 from nettop.model.ruleset.order import BRIDGE, NETDEV, is_dormant, path_of
@@ -75,6 +76,7 @@ def _step_object(journey: Journey, at: int, step: Step) -> dict[str, Any]:
         "text": rule_text(rule) if rule and rule.text else None,
         "element": step.element,
         "ct_id": journey.ct_id,
+        "ct_state": None if journey.ct_state is None else ct_states(journey.ct_state),
         "mark": record.mark,
         "iif": step.iif,
         "oif": step.oif,

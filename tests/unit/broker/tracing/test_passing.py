@@ -105,3 +105,18 @@ def test_any_bytes_can_be_searched(passing: Passing) -> None:
     for size in range(64):
         passing.write(os.urandom(size) + PACKET.to_bytes(8, "little") + os.urandom(size))
     assert passing.find(PACKET, 1 << 62, 0) is None
+
+
+def test_each_device_is_followed_whatever_its_name_and_however_many_there_are(
+    passing: Passing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr(passing, "_open", lambda event, cpu, accepts: opened.append(accepts))
+    passing.follow(["lan0", 'we"r\udcff d*'], (0,))
+    assert opened == ['name ~ "lan0" || name ~ "we?r??d?"'] * 2, "one for each tracepoint"
+    passing.follow(["lan0", *(f"x{number}" for number in range(40))], (0,))
+    assert [accepts.count("~") for accepts in opened[2:]] == [32, 32, 8, 8]
+    passing._rings.clear()  # they have no memory that close() could give back
+    passing.follow((f"y{number}" for number in range(300)), (0,))
+    passing.follow(["z"], (0,))
+    assert opened[6:] == ["", ""], "every device"

@@ -320,3 +320,11 @@ def test_no_order_of_records_raises_and_every_journey_ends(records: list[TraceRe
     assert len(model.ended) == sum(record.handle == 9 for record in records)
     for journey in model.ended:
         assert list(objects(journey, "")) and list(lines(journey, ""))
+
+
+def test_conntrack_s_state_is_that_of_the_first_record_that_has_one() -> None:
+    new = of("f", "accept", 4, network=NATED, transport=PORTS, ct_state=8, ct_id=77)
+    (journey,) = joined(*THROUGH[:4], new, new._replace(ct_state=2), *THROUGH[5:]).ended
+    assert {step["ct_state"] for step in objects(journey, "") if step["kind"] == "step"} == {"new"}
+    (untracked,) = joined(*THROUGH[:4], new._replace(ct_state=64, ct_id=None), *THROUGH[5:]).ended
+    assert next(objects(untracked, ""))["ct_state"] == "untracked"
