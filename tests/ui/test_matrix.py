@@ -260,7 +260,7 @@ async def test_y_on_a_rule_offers_its_text_and_the_commands_that_change_it() -> 
     async with running(WIDE, source(words=True)) as seen:
         await seen.press("3", "l", "enter", "y")
         await seen.see("Insert one like it before it")
-        await seen.press("5")
+        await seen.press("4")
         await seen.see("delete rule ip filter INPUT handle 6")
 
 
