@@ -13,13 +13,13 @@ from nettop.text.units import clock
 
 COLUMNS = (
     Column("time", "TIME", 12, rank=5, frozen=True),
-    Column("in", "IN", 5, rank=3, grow=1, max_width=15, whole=True),
-    Column("source", "SOURCE", 15, grow=5, preferred_width=17, whole=True, max_width=47, middle=True),
-    Column("destination", "DESTINATION", 15, grow=5, preferred_width=17, whole=True, max_width=47, middle=True),
+    Column("in", "IN", 5, rank=4, grow=1, max_width=15, whole=True),
+    Column("source", "SOURCE", 15, grow=5, preferred_width=21, whole=True, max_width=47, middle=True),
+    Column("destination", "DESTINATION", 15, grow=5, preferred_width=21, whole=True, max_width=47, middle=True),
     Column("proto", "PROTO", 5, rank=6),
     Column("info", "INFO", 6, rank=4, preferred_width=12, max_width=12),
     Column("end", "END", 7),
-    Column("where", "WHERE AND WHY", 34, grow=10, sortable=False, path=True),
+    Column("where", "WHERE AND WHY", 30, grow=10, sortable=False, path=True),
 )
 DEFAULT_COLUMNS = tuple(column.key for column in COLUMNS)
 # Refusals are in capitals, as in the rules: the colour alone does not say it.
