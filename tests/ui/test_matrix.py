@@ -328,8 +328,8 @@ async def test_findings_are_listed_with_their_evidence_and_lead_to_their_place(s
         await seen.press("3")
         await seen.see("! 2 findings")
         await seen.press("exclamation_mark")
-        await seen.see("rules 2 to 3 of ip filter lan cannot match: rule 1 ends every packet")
-        await seen.see("ip filter lan rule 1: ")  # the evidence of the one under the cursor
+        await seen.see("rules 2 to 3 of ip filter lan (iptables-legacy) cannot match: ")
+        await seen.see("ip filter lan (iptables-legacy) rule 1: ")  # the evidence of the one under the cursor
         await seen.press("down")
         await seen.see("iptables-legacy and nftables both filter ip input: a packet must pass")
         await seen.see("ip filter INPUT (iptables-legacy), priority 0, policy drop")
