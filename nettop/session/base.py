@@ -132,8 +132,11 @@ class Session:
         """Show the packets of the capture with this number."""
         self._run.on_models(lambda engine, now_ns: engine.packets.show(number))
 
-    def find_rules(self, text: str, deliver: Callable[[Sequence[Hit], Sequence[str]], None]) -> None:
-        """Deliver the rules that match a text, address, port or device, and the sets that could not be searched."""
+    def find_rules(self, text: str, deliver: Callable[[Sequence[Hit] | None, Sequence[str]], None]) -> None:
+        """Deliver the rules that match a text, address, port or device, and the sets that could not be searched.
+
+        None instead of rules: a live session has not read them yet.
+        """
 
         def answer(engine: Engine, contents: SetContents, missing: Sequence[str]) -> None:
             engine.finder.hold(text, contents)
@@ -141,7 +144,9 @@ class Session:
 
         def search(engine: Engine, now_ns: int) -> None:
             used, asked = engine.finder.used(), asked_of(text)
-            if asked is None or not used.names:
+            if self._live and not engine.ruleset.is_read:
+                deliver(None, ())
+            elif asked is None or not used.names:
                 answer(engine, SetContents(), ())
             else:
                 self._act(lambda: search_sets(asked, used), lambda failure: None)

@@ -67,6 +67,7 @@ class PlainSession(Session):
     looks: int = 0
     finder: RuleFinder | None = None
     unsearched: tuple[str, ...] = ()
+    unread: bool = False  # the rules are not read yet
     changes: list[Commit] = field(default_factory=list)
     reading: Callable[[int], None] = lambda ident: None  # reads the elements of a set
     ticks: int = 0  # how often its status was asked for
@@ -135,7 +136,8 @@ class PlainSession(Session):
         _noted("export")(self, path, None if wanted is None else wanted.text, done)
 
     def find_rules(self, text: str, deliver: Callable[..., None]) -> None:
-        deliver(() if self.finder is None else [hit for _, hit in self.finder.found(text)], self.unsearched)
+        hits = () if self.finder is None else [hit for _, hit in self.finder.found(text)]
+        deliver(None if self.unread else hits, self.unsearched)
 
     def read_elements(self, ident: int, done: Done) -> None:
         self.done.append(("read_elements", ident))

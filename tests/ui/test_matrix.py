@@ -245,6 +245,18 @@ async def test_a_rule_on_another_path_is_gone_to_and_a_text_without_a_rule_is_sa
         assert "only these" not in seen.text, "nothing is there to go on to"
 
 
+async def test_a_search_before_the_rules_are_read_waits_for_them() -> None:
+    plain = source(words=True)
+    plain.unread = True
+    async with running(WIDE, plain) as seen:
+        await seen.press("3", "slash")
+        await seen.write("dport")
+        await seen.press("enter")
+        await seen.see("find dport …")
+        plain.unread = False
+        await seen.see("find dport 1/2")
+
+
 async def test_sets_that_could_not_be_searched_are_named_instead_of_not_found() -> None:
     plain = source(words=True)
     plain.unsearched = ("bad", "tcpok")

@@ -10,6 +10,7 @@ from textual.app import ComposeResult
 
 from nettop.model.ruleset.find import Hit
 from nettop.model.table import RULE_WORDS, Line, Row
+from nettop.session.status import Status
 from nettop.ui.panes.pane import PaneHost, ViewDef
 from nettop.ui.panes.table_view import TableView
 from nettop.ui.panes.view_state import ViewState
@@ -29,6 +30,7 @@ class ChainsView(TableView):
         self._hits: Sequence[Hit] = ()
         self._at = -1  # of the hit under the cursor
         self._searching = False  # the answer has not come yet
+        self._unread = False  # since the rules are not read yet
         self._unsearched: Sequence[str] = ()  # sets that may hold it
         self._isolated = False
         if "matrix" in self.session.views:
@@ -112,13 +114,26 @@ class ChainsView(TableView):
         self.found, self._hits, self._at, self._isolated = text, (), -1, False
         self._unsearched, self._searching = (), True
         self._mark()
+        self._search()
+
+    def _search(self) -> None:
+        self._unread, text = False, self.found
         if text:
             self.session.find_rules(text, lambda hits, unsearched: self.post(self._on_found, text, hits, unsearched))
 
-    def _on_found(self, text: str, hits: Sequence[Hit], unsearched: Sequence[str]) -> None:
-        if text == self.found and self.is_attached:
+    def _on_found(self, text: str, hits: Sequence[Hit] | None, unsearched: Sequence[str]) -> None:
+        if text != self.found or not self.is_attached:
+            return
+        self._unread = hits is None
+        if hits is not None:
             self._hits, self._unsearched, self._searching = hits, unsearched, False
             self.next_hit(1)
+
+    def tick(self, status: Status, paused: bool) -> None:
+        """Search once the rules are read, if they were not when that was asked."""
+        super().tick(status, paused)
+        if self._unread:
+            self._search()
 
     def _mark(self) -> None:
         for table in (*self.tables, *self._hidden()):
