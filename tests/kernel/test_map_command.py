@@ -255,22 +255,34 @@ def test_the_forwarding_databases_are_those_of_bridge(namespaces: tuple[str, str
     poll(same_again)
 
 
-def test_filters_say_where_they_send_packets(lab: Lab) -> None:
+def test_filters_say_where_they_send_packets_and_an_ifb_what_feeds_it(lab: Lab) -> None:
     ns = lab.netns("c")
-    for line in ("link add ifb0 type ifb", "link add veth0 type veth peer name veth1"):
+    for line in ("link add ifb0 type ifb", "link add veth0 type veth peer name veth1", "link add br0 type bridge"):
         run_in(ns, "ip", *line.split())
-    redirect = "protocol ip u32 match u32 0 0 action mirred egress redirect dev ifb0"
-    for line in ("qdisc add dev veth0 ingress", f"filter add dev veth0 ingress {redirect}"):
+    u32 = "protocol ip u32 match u32 0 0"
+    for line in (
+        "qdisc add dev veth0 ingress",
+        f"filter add dev veth0 ingress {u32} action mirred egress redirect dev ifb0",
+        "qdisc add dev veth1 root handle 1: htb",
+        "class add dev veth1 parent 1: classid 1:10 htb rate 1mbit",
+        f"filter add dev veth1 parent 1: {u32} flowid 1:10",
+        "qdisc add dev br0 egress_block 22 clsact",
+        f"filter add block 22 {u32} action mirred egress mirror dev ifb0",
+    ):
         run_in(ns, "tc", *line.split())
-    shaped = "qdisc add dev veth1 root tbf rate 1mbit burst 10k latency 10ms"
-    run_in(ns, "tc", *shaped.split())
     printed = rows("map", "--netns", ns)
-    ifb = next(row["ifindex"] for row in printed if row["kind"] == "link" and row["name"] == "ifb0")
     assert {(row["name"], row["queue_kind"]) for row in printed if row["kind"] == "qdisc"} >= {
-        ("veth0", "ingress"), ("veth1", "tbf"),
+        ("veth0", "ingress"), ("veth1", "htb"), ("br0", "clsact"),
     }  # fmt: skip
-    details = {(row["name"], row["queue_kind"], row["detail"]) for row in printed if row["kind"] == "filter"}
-    assert ("veth0", "u32", f"redirect to if {ifb}") in details
+    filters = [(row["name"], row["hook"], row["detail"]) for row in printed if row["kind"] == "filter"]
+    assert {one for one in filters if one[2] or one[1] == "1:0"} == {
+        ("veth0", "ingress", "redirect to ifb0"), ("br0", "egress", "mirror to ifb0"), ("veth1", "1:0", ""),
+    }  # fmt: skip
+    assert re.search(r"^  ifb0 +ifb ← (br0, veth0|veth0, br0|br0 and veth0|veth0 and br0), down", text_of(ns), re.M)
+
+
+def text_of(ns: str) -> str:
+    return nettop("map", "--netns", ns).stdout
 
 
 def test_one_namespace_its_peers_named(namespaces: tuple[str, str]) -> None:

@@ -68,7 +68,7 @@ def test_nexthops_are_those_of_ip_and_routes_name_theirs(lab: Lab, tmp_path: Pat
             for one in listed
         }
     text = nettop("map", "--netns", ns).stdout
-    assert f"  route {ROUTE_WORDS} weight 200\n" in text
+    assert f"  route {ROUTE_WORDS} weight 200 onlink\n" in text
     said = [line.removeprefix("  nexthop ") for line in text.splitlines() if line.startswith("  nexthop ")]
     assert said == [line.strip() for line in run_in(ns, "ip", "nexthop").splitlines()]
 

@@ -19,6 +19,7 @@ from nettop.linux.netlink import (
     NLMSG_DONE,
     NLMSG_ERROR,
     NLMSG_HDRLEN,
+    Attributes,
     messages,
 )
 from nettop.linux.rtnetlink import (
@@ -28,8 +29,8 @@ from nettop.linux.rtnetlink import (
     RTM_GETTFILTER,
     RTM_NEWQDISC,
     TC_H_CLSACT,
-    TC_H_MIN_EGRESS,
-    TC_H_MIN_INGRESS,
+    TC_HOOKS,
+    TCA_KIND,
     TCMSG,
 )
 
@@ -42,7 +43,7 @@ _LENGTH = struct.Struct("=I")
 _SEQUENCE = 1  # each dump has a socket of its own
 _SECONDS = 2.0  # the kernel continues a dump inside our recv: it never takes this long
 
-HOOK_PARENTS = (TC_H_CLSACT & 0xFFFF0000 | TC_H_MIN_INGRESS, TC_H_CLSACT & 0xFFFF0000 | TC_H_MIN_EGRESS)
+_WITH_CLASSES = frozenset(("htb", "hfsc", "prio", "drr", "qfq", "ets"))
 
 
 def read_dumps(reads: Sequence[ReadRequest]) -> bytes:
@@ -99,14 +100,16 @@ def _dump(request: bytes, limit: int) -> list[bytes]:
 
 
 def _hooks(datagrams: Sequence[bytes]) -> list[tuple[int, int]]:
-    """Return ifindex and parent of the places where devices have filters: of their clsact or ingress qdisc."""
+    """Return ifindex and parent of the places where devices have filters: their hooks, and queues with classes."""
     found: list[tuple[int, int]] = []
     for datagram in datagrams:
         for first, last in _qdiscs(datagram):
-            _, ifindex, _, parent, _ = TCMSG.unpack_from(datagram, first)
+            _, ifindex, handle, parent, _ = TCMSG.unpack_from(datagram, first)
+            kind = Attributes(datagram, first + TCMSG.size, last).text(TCA_KIND)
             if parent == TC_H_CLSACT:
-                both = b"clsact\0" in datagram[first:last]
-                found += [(ifindex, hook) for hook in HOOK_PARENTS[: 2 if both else 1]]
+                found += [(ifindex, hook) for hook in TC_HOOKS[: 2 if kind == "clsact" else 1]]
+            elif kind in _WITH_CLASSES:
+                found.append((ifindex, handle))
     return found[:_MAX_HOOKS]
 
 

@@ -229,4 +229,5 @@ def _queue(rows: MapRows, buf: Buffer, start: int, end: int) -> None:
     first, last = found.nested(rtnl.TCA_STATS2).span(rtnl.TCA_STATS_QUEUE)
     _, backlog, drops = _QUEUE.unpack_from(buf, first) if last - first >= _QUEUE.size else (0, 0, 0)
     kind = name(found.raw(rtnl.TCA_KIND))
-    rows.queues.append(Queue(ifindex, kind, handle, parent, drops=drops, backlog=backlog))
+    blocks = found.host(rtnl.TCA_INGRESS_BLOCK) or 0, found.host(rtnl.TCA_EGRESS_BLOCK) or 0
+    rows.queues.append(Queue(ifindex, kind, handle, parent, drops=drops, backlog=backlog, blocks=blocks))

@@ -120,9 +120,11 @@ class Queue:
     handle: int = 0
     parent: int = 0
     filter: bool = False
-    detail: str = ""  # of a filter: its program, or the device it redirects to
+    detail: str = ""  # of a filter: its program and actions
     drops: int = 0
     backlog: int = 0  # bytes
+    targets: tuple[tuple[str, int], ...] = ()  # of a filter: "redirect" or "mirror", and to which ifindex
+    blocks: tuple[int, int] = 0, 0  # of a qdisc: the shared filters of its ingress and egress; 0: it has its own
 
 
 @dataclass(frozen=True, slots=True)

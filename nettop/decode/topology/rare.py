@@ -153,12 +153,14 @@ def _action(found: Any, table: int) -> Iterator[str]:
 
 def _filter(found: Any) -> Queue:
     kind = clean(str(found.get_attr("TCA_KIND") or ""))
-    words = [*_classifier(found.get_attr("TCA_OPTIONS"))]
-    return Queue(found["index"], kind, found["handle"], found["parent"], True, clean(" ".join(words)))
+    parts = [*_classifier(found.get_attr("TCA_OPTIONS"))]
+    words = clean(" ".join(part for part in parts if isinstance(part, str)))
+    targets = tuple(part for part in parts if not isinstance(part, str))
+    return Queue(found["index"], kind, found["handle"], found["parent"], True, words, targets=targets)
 
 
-def _classifier(options: Any) -> Iterator[str]:
-    """Yield the program of a bpf filter, and the actions of any."""
+def _classifier(options: Any) -> Iterator[str | tuple[str, int]]:
+    """Yield the program of a bpf filter, and the actions of any; of mirred where it sends packets."""
     attrs = dict(options["attrs"]) if options and "attrs" in options else {}
     for name, value in attrs.items():
         if name == "TCA_BPF_NAME":
@@ -169,12 +171,12 @@ def _classifier(options: Any) -> Iterator[str]:
             yield from _actions(value["attrs"])
 
 
-def _actions(attrs: Iterable[Any]) -> Iterator[str]:
+def _actions(attrs: Iterable[Any]) -> Iterator[str | tuple[str, int]]:
     for _, action in attrs:
         kind, options = action.get_attr("TCA_ACT_KIND"), action.get_attr("TCA_ACT_OPTIONS")
         parms = options.get_attr(f"TCA_{kind.upper()}_PARMS") if options else None
         if kind == "mirred" and parms:
-            yield f"{_MIRRED.get(parms['eaction'], 'mirred')} to if {parms['ifindex']}"
+            yield _MIRRED.get(parms["eaction"], "mirred"), parms["ifindex"]
         elif kind == "gact" and parms:
             yield _GACT.get(parms["action"], str(parms["action"]))
         elif kind:

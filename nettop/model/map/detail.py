@@ -6,14 +6,14 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from nettop.decode.topology.objects import Device, Neighbour, Parameters
+from nettop.decode.topology.objects import Device, Neighbour, Parameters, Queue
 from nettop.linux.socket import AF_BRIDGE
 from nettop.model.map.rows import addresses_by_device, mac_text, prefix_text
 from nettop.model.table import CopyDetail, Line, detail_line, more
 from nettop.model.topology import sysctls
-from nettop.model.topology.device_words import closed_text, kind_text, label_text, peer_text
+from nettop.model.topology.device_words import closed_text, feeding, kind_text, label_text, peer_text
 from nettop.model.topology.host_map import HostMap, NamespaceMap
-from nettop.model.topology.ip_words import state_text
+from nettop.model.topology.ip_words import filter_words, hook_text, state_text
 from nettop.model.topology.meanings import sentences
 from nettop.model.topology.sysctls import SysctlRow
 from nettop.model.topology.tree import PAIRS
@@ -158,7 +158,12 @@ def _entry(space: NamespaceMap, entry: Neighbour, named: bool) -> str:
 
 def _queue_lines(space: NamespaceMap, device: Device) -> Iterator[Line]:
     queues = [queue for queue in space.queues if queue.ifindex == device.link.ifindex]
-    programs = [*(queue.detail or queue.kind for queue in queues if queue.filter), *device.programs]
+    filters = (
+        filter_words(queue, space.name) or queue.kind for queue in queues if queue.filter and not _is_head(queue)
+    )
+    programs = [*filters, *device.programs]
+    if fed := [f"{space.name(queue.ifindex)} ({verb}, {hook_text(queue)})" for queue, verb in feeding(space, device)]:
+        yield detail_line("fed by", listed(fed, 4))
     if programs:
         yield detail_line("tc, XDP", listed(programs, 8), "warn")
     kinds = dict.fromkeys(queue.kind for queue in queues if not queue.filter)
@@ -172,6 +177,11 @@ def _queue_lines(space: NamespaceMap, device: Device) -> Iterator[Line]:
             *more("dropped", grouped(drops)),
             *more("waiting", f"{grouped(backlog)} bytes"),
         )
+
+
+def _is_head(queue: Queue) -> bool:
+    """Return whether a filter is only the head of others: that of a classifier, or a hash table of u32."""
+    return not queue.handle & (0xFFF if queue.kind == "u32" else ~0)
 
 
 def namespace_detail(space: NamespaceMap, ident: int, here: bool, found: Sequence[str] = ()) -> MapDetail:

@@ -60,7 +60,10 @@ def _rows(hosts: HostMap, space: NamespaceMap) -> Iterator[Row]:
         yield {**_of("port_vlan", label, vlan.ifindex, names), **row}
     for queue in space.queues:
         row = {"queue_kind": queue.kind, "handle": f"{queue.handle:#x}", "parent": f"{queue.parent:#x}"}
-        row |= {"detail": queue.detail} if queue.filter else {"drops": queue.drops, "backlog": queue.backlog}
+        if queue.filter:
+            row |= {"hook": ip_words.hook_text(queue), "detail": ip_words.filter_words(queue, space.name)}
+        else:
+            row |= {"drops": queue.drops, "backlog": queue.backlog}
         yield {**_of("filter" if queue.filter else "qdisc", label, queue.ifindex, names), **row}
     for name, value in space.sysctls.items():
         yield {"kind": "sysctl", "netns": label, "name": name, "value": value}

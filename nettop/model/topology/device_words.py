@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from nettop.decode.topology.objects import Device, Namespace
+from collections.abc import Iterator
+
+from nettop.decode.topology.objects import Device, Namespace, Queue
 from nettop.linux.interface import ARPHRD_LOOPBACK
-from nettop.model.topology.host_map import HostMap
+from nettop.model.topology.host_map import HostMap, NamespaceMap
 from nettop.model.topology.tree import PAIRS
+from nettop.text.units import listed
 
 HOST = "host"  # the text of the label ""
 _PORTS = {"bridge": "port", "team": "port", "bond": "slave", "vrf": "in VRF"}  # by the master's kind
@@ -46,6 +49,12 @@ def _nsid(nsid: int | None) -> str:
     return "" if nsid is None else f" @ nsid {nsid}" if nsid >= 0 else " @ an unknown namespace"
 
 
+def feeding(space: NamespaceMap, device: Device) -> Iterator[tuple[Queue, str]]:
+    """Yield the filters of traffic control that send packets to a device, and how: redirect or mirror."""
+    for queue in space.queues:
+        yield from ((queue, verb) for verb, to in queue.targets if to == device.link.ifindex)
+
+
 def kind_text(hosts: HostMap, label: str, device: Device, nested: bool = False) -> str:
     """Return the kind, mode and relation of a device. A port begins with its role: `port ⇄ eth0 @ dmz-4`.
 
@@ -68,6 +77,9 @@ def _own_text(hosts: HostMap, label: str, device: Device, nested: bool) -> str:
     if kind in PAIRS:
         return f"{kind} ⇄ {peer or 'unknown'}"
     words = [*_mode(kind, device)] if kind == "tun" else [kind, *_mode(kind, device)]
+    space = hosts.of(label) if kind == "ifb" else None
+    if space is not None and (fed := dict.fromkeys(space.name(queue.ifindex) for queue, _ in feeding(space, device))):
+        words.append(f"← {listed([*fed], 3)}")
     if peer and kind not in _TUNNELS and not nested:
         words.append(f"on {peer}")
     elif not link.lower and link.peer_nsid is not None:  # a tunnel whose packets leave in another namespace

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 
 from nettop.batch import DumpMark, Gap
@@ -22,6 +22,7 @@ from nettop.decode.topology.objects import (
     PortVlan,
     Queue,
 )
+from nettop.linux.rtnetlink import TC_HOOKS, TCM_IFINDEX_MAGIC_BLOCK
 from nettop.linux.socket import AF_BRIDGE
 from nettop.text.sanitize import clean
 
@@ -186,13 +187,16 @@ class HostMap:
         if what in ("map-neighbours", "map-fdb"):  # two dumps: one does not replace the rows of the other
             others = (one for one in known.neighbours if (one.family == AF_BRIDGE) != (what == "map-fdb"))
             return (*others, *rows.neighbours) if what == "map-fdb" else (*rows.neighbours, *others)
+        if what == "map-queues":
+            return tuple(dict.fromkeys(_of_devices(rows.queues)))
         return tuple(getattr(rows, _PARTS[what]))
 
     def _set(self, known: NamespaceMap, part: str, value: object) -> None:
         if part not in known.complete or getattr(known, part) != value:
+            before = _targets(known)
             setattr(known, part, value)
             known.complete.add(part)
-            self._changed(True, known if part in _LAYOUT else None)
+            self._changed(True, known if part in _LAYOUT or before != _targets(known) else None)
 
     def _count(self, known: NamespaceMap, rows: MapRows, ts_ns: int) -> None:
         elapsed_ns = ts_ns - known.counted_ns
@@ -262,6 +266,24 @@ def _devices(known: NamespaceMap, found: Sequence[Device]) -> dict[int, Device]:
         device = replace(device, parameters=parameters, port=_with_names(device.port, names))
         devices[device.link.ifindex] = _held(replace(device, counts=counts, counted=counted), known.namespace)
     return devices
+
+
+def _targets(known: NamespaceMap) -> list[tuple[int, tuple[tuple[str, int], ...]]]:
+    return [(queue.ifindex, queue.targets) for queue in known.queues if queue.targets]
+
+
+def _of_devices(queues: Sequence[Queue]) -> Iterator[Queue]:
+    """Yield the queues and filters; filters that devices share, at each of these."""
+    places: dict[int, list[tuple[int, int]]] = {}  # ifindex and hook of each block
+    for queue in queues:
+        for block, hook in zip(queue.blocks, TC_HOOKS, strict=True):
+            if block:
+                places.setdefault(block, []).append((queue.ifindex, hook))
+    for queue in queues:
+        if queue.ifindex == TCM_IFINDEX_MAGIC_BLOCK:
+            yield from (replace(queue, ifindex=of, parent=hook) for of, hook in places.get(queue.parent, ()))
+        else:
+            yield queue
 
 
 def _with_names(parameters: Parameters, names: Mapping[int, str]) -> Parameters:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from nettop.decode.rtnetlink import Address, Hop, Route
-from nettop.decode.topology.objects import Neighbour, Nexthop, PolicyRule
+from nettop.decode.topology.objects import Neighbour, Nexthop, PolicyRule, Queue
 from nettop.linux import rtnetlink as rt
 from nettop.linux.socket import AF_BRIDGE, AF_INET, AF_INET6
 from nettop.text.address import address_text
@@ -195,6 +195,17 @@ def neighbour_words(neighbour: Neighbour, name: Name) -> str:
         return " ".join((mac, device, *remote, *more, *vlan, *flags, state_text(neighbour)))
     own = ip_text(neighbour.family, neighbour.address)
     return " ".join((own, device, *([f"lladdr {mac}"] if mac else []), *flags, state_text(neighbour)))
+
+
+def filter_words(queue: Queue, name: Name) -> str:
+    """Return the program and the actions of a filter: `redirect to ifb0`; its kind if it has none."""
+    return " ".join((queue.detail, *(f"{verb} to {name(to)}" for verb, to in queue.targets))).strip()
+
+
+def hook_text(queue: Queue) -> str:
+    """Return `ingress` or `egress`; of a filter in a queue its parent: `1:0`."""
+    words = dict(zip(rt.TC_HOOKS, ("ingress", "egress"), strict=True))
+    return words.get(queue.parent, f"{queue.parent >> 16:x}:{queue.parent & 0xFFFF:x}")
 
 
 def rule_words(rule: PolicyRule) -> str:

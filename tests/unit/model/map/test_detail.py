@@ -72,7 +72,7 @@ def test_a_port_has_its_bridge_its_macs_its_vlans_and_its_queue() -> None:
     hosts = screens()
     space = hosts._of["gw-a"]
     space.vlans = (PortVlan(9, 1, untagged=True, pvid=True), PortVlan(9, 20))
-    space.queues = (Queue(9, "noqueue", drops=3), Queue(9, "bpf", filter=True, detail="bpf id 41 cil_from"))
+    space.queues = (Queue(9, "noqueue", drops=3), Queue(9, "bpf", 1, filter=True, detail="bpf id 41 cil_from"))
     found = text(detail(hosts, "gw-a", 9))
     assert "bridge    port of br-dmz, state forwarding, hairpin off" in found
     assert "MACs      52:54:00:09:00:04 learned" in found
