@@ -37,7 +37,7 @@ class TextKind(Enum):
     ARPTABLES_LEGACY_SAVE = "arptables-legacy-save"  # made of its listing
     SYSCTLS = "sysctls"  # "name = value" lines: net.netfilter.* and others that the screens need
     # The same with those of each device, names as sysctl(8) has them; then `ethtool.IFINDEX = gro gso` lines: which of
-    # gro, lro, gso and tso are on.
+    # gro, lro, gso and tso are on; then `programs.IFINDEX = tcx/ingress:ID:NAME …` lines.
     MAP_SYSCTLS = "map-sysctls"
     # JSON lines, one socket each: family (of its packets: a v4-mapped address is given as IPv4) proto local lport
     # remote rport state uid inode pid name sharers. `pid` null (`name` "", `sharers` 0): no process, or none that we

@@ -14,7 +14,7 @@ from nettop.broker.processes.listing import list_processes
 from nettop.broker.rules import arptables_legacy
 from nettop.broker.rules.listing import list_ruleset
 from nettop.broker.rules.save import save
-from nettop.broker.topology import features
+from nettop.broker.topology import features, programs
 from nettop.broker.topology.listing import list_namespaces
 from nettop.kinds import TextKind
 
@@ -81,6 +81,6 @@ def namespaces(left_out: Collection[int]) -> Tool:
 # Short reads of procfs that cannot hang: they need no child.
 PROC: dict[TextKind, Callable[[], bytes]] = {
     TextKind.SYSCTLS: sysctls.listing,
-    TextKind.MAP_SYSCTLS: lambda: sysctls.map_listing() + features.listing(),
+    TextKind.MAP_SYSCTLS: lambda: sysctls.map_listing() + features.listing() + programs.listing(),
     **{kind: partial(statistics.listing, kind) for kind in statistics.FILES},
 }

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import platform
+import re
+import subprocess
 import sys
 from typing import Any
 
 import pytest
 
+from nettop.linux.seccomp import NUMBERS
 from tests.kernel.commands import rows
 from tests.kernel.namespaces import Lab, poll, run_in
 from tests.kernel.test_map_live import mapped
@@ -97,3 +101,35 @@ def test_a_queue_has_the_drops_and_the_backlog_that_tc_prints(lab: Lab) -> None:
             ] and theirs["drops"] > 5
 
         poll(same, what="drops without an event")
+
+
+TCX = """
+import ctypes, signal, socket, struct, sys
+libc = ctypes.CDLL(None, use_errno=True)
+def bpf(command, attributes):
+    attributes = ctypes.create_string_buffer(attributes, len(attributes))
+    result = libc.syscall(BPF, command, attributes, len(attributes))
+    assert result >= 0, ctypes.get_errno()
+    return result
+code = ctypes.create_string_buffer(struct.pack("<BBhiBBhi", 0xB7, 0, 0, -1, 0x95, 0, 0, 0))  # return TC_ACT_UNSPEC
+text = ctypes.create_string_buffer(b"GPL")
+load = struct.pack("<2I2Q2IQ2I16s", 3, 2, ctypes.addressof(code), ctypes.addressof(text), 0, 0, 0, 0, 0, b"of_a_test")
+fd = bpf(5, load.ljust(128, bytes(1)))
+links = [bpf(28, struct.pack("<4I", fd, socket.if_nametoindex("v0"), at, 0).ljust(64, bytes(1))) for at in (46, 47)]
+print("attached", flush=True)
+signal.pause()
+"""
+
+
+def test_programs_that_no_netlink_message_lists_are_asked_for(lab: Lab) -> None:
+    ns = lab.netns()
+    run_in(ns, "ip", "link", "add", "v0", "type", "veth", "peer", "name", "v1")
+    code = TCX.replace("BPF", str(NUMBERS[platform.machine()]["bpf"]))
+    holder = lab.spawn_in(ns, sys.executable, "-c", code, stdout=subprocess.PIPE)
+    assert holder.stdout is not None and holder.stdout.readline() == b"attached\n"
+    printed = rows("map", "--netns", ns)
+    ingress, egress = of(printed, "link", "v0")["programs"]
+    assert re.fullmatch(r"tcx/ingress id \d+ of_a_test", ingress), ingress
+    assert re.fullmatch(r"tcx/egress id \d+ of_a_test", egress), egress
+    assert of(printed, "link", "v1")["programs"] == []
+    assert not [row for row in printed if row["kind"] == "sysctl" and row["name"].startswith("programs.")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from nettop.batch import Text
@@ -13,7 +13,7 @@ from nettop.decode.topology.objects import Namespace
 from nettop.text.sanitize import clean
 
 _ID_ONLY = "no name and no process: only its id is known"
-_ETHTOOL = "ethtool."
+_ETHTOOL, _PROGRAMS = "ethtool.", "programs."
 _SHORT_ID = 12  # characters, as docker prints them
 _LONGEST = 512  # characters of one text
 _MOST = 64  # names, mounts and the like of one namespace
@@ -29,24 +29,34 @@ class NamespaceList:
 
 @dataclass(frozen=True, slots=True)
 class NamespaceSysctls:
-    """The sysctls of a namespace, by its label. `features` are those of devices that are on, by ifindex."""
+    """The sysctls of a namespace, by its label; by ifindex the features of devices that are on, and their programs."""
 
     netns: str
     values: dict[str, str]
     features: dict[int, tuple[str, ...]]
+    programs: dict[int, tuple[str, ...]] = field(default_factory=dict)  # "tcx/ingress id 41 name"
 
 
 def decode_map_sysctls(text: Text) -> NamespaceSysctls:
     """Return the values of a TextKind.MAP_SYSCTLS snapshot."""
     values = sysctl_values(text.body)
-    numbers = {name: name.removeprefix(_ETHTOOL) for name in values if name.startswith(_ETHTOOL)}
+    features = _of_devices(values, _ETHTOOL)
+    programs = {
+        ifindex: tuple(word.replace(":", " id ", 1).replace(":", " ").rstrip() for word in words)
+        for ifindex, words in _of_devices(values, _PROGRAMS).items()
+    }
+    return NamespaceSysctls(text.netns, values, features, programs)
+
+
+def _of_devices(values: dict[str, str], prefix: str) -> dict[int, tuple[str, ...]]:
+    """Take the lines of devices out of the values, and return their words by ifindex."""
+    numbers = {name: name.removeprefix(prefix) for name in values if name.startswith(prefix)}
     found = {name: tuple(values.pop(name).split()) for name in numbers}
-    features = {
+    return {
         int(numbers[name]): words
         for name, words in found.items()
         if numbers[name].isdecimal() and len(numbers[name]) < 11
     }
-    return NamespaceSysctls(text.netns, values, features)
 
 
 def decode_namespaces(text: Text) -> NamespaceList:

@@ -161,7 +161,7 @@ def _queue_lines(space: NamespaceMap, device: Device) -> Iterator[Line]:
     filters = (
         filter_words(queue, space.name) or queue.kind for queue in queues if queue.filter and not _is_head(queue)
     )
-    programs = [*filters, *device.programs]
+    programs = [*filters, *device.programs, *space.programs.get(device.link.ifindex, ())]
     if fed := [f"{space.name(queue.ifindex)} ({verb}, {hook_text(queue)})" for queue, verb in feeding(space, device)]:
         yield detail_line("fed by", listed(fed, 4))
     if programs:

@@ -118,7 +118,7 @@ def _link(hosts: HostMap, space: NamespaceMap, device: Device) -> Row:
         "qdisc": device.qdisc or None,
         "queue_length": device.queue_length,
         "owner": device.owner or None,
-        "programs": device.programs,
+        "programs": [*device.programs, *space.programs.get(link.ifindex, ())],
         "parameters": dict(device.parameters),
         "port": dict(device.port),
         "offloads": _numbers(device.offloads),

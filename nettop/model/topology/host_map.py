@@ -46,6 +46,7 @@ class NamespaceMap:
     queues: tuple[Queue, ...] = ()
     sysctls: Mapping[str, str] = field(default_factory=dict)  # "net.ipv4.ip_forward" → "1"
     features: Mapping[int, tuple[str, ...]] = field(default_factory=dict)  # of devices: those of gro, lro … that are on
+    programs: Mapping[int, tuple[str, ...]] = field(default_factory=dict)  # of devices: those of tcx and netkit
     complete: set[str] = field(default_factory=set)  # names of these fields
     rates: Mapping[int, tuple[float, float, float]] = field(default_factory=dict)  # in, out bytes/s; drops/s
     history: dict[int, deque[tuple[float, float]]] = field(default_factory=dict)  # the last rates, in and out
@@ -136,6 +137,7 @@ class HostMap:
         elif isinstance(item, NamespaceSysctls):
             self._set(self._named(item.netns), "sysctls", item.values)
             self._set(self._named(item.netns), "features", item.features)
+            self._set(self._named(item.netns), "programs", item.programs)
 
     def _named(self, label: str) -> NamespaceMap:
         """Return a namespace, which may not be listed yet."""
