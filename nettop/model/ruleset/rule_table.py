@@ -212,10 +212,14 @@ class RuleTable:
         return f"{words.chain_path(chain)}: {self._origins(row.chain, 99)}"
 
     def _origins(self, chain: int, count: int) -> str:
-        """Return the first `count` rules that jump to a chain: `from FORWARD 2, OUTPUT 1 and 3 more`."""
+        """Return the first `count` rules that jump to a chain: `from FORWARD 2, 3, OUTPUT 1 and 3 more`."""
         picture = self._ruleset.picture
         rules = [picture.rules[at] for at in self._jumpers.get(chain, ())]
-        names = [f"{picture.chains[rule.chain].name} {rule.number}" for rule in rules]
+        before = [-1, *(rule.chain for rule in rules)]
+        names = [
+            f"{rule.number}" if rule.chain == last else f"{picture.chains[rule.chain].name} {rule.number}"
+            for rule, last in zip(rules, before, strict=False)
+        ]
         more = f" and {len(names) - count} more" if len(names) > count else ""
         return f"from {', '.join(names[:count])}{more}" if names else ""
 

@@ -69,10 +69,13 @@ def _titles(matrix: Matrix, columns: Sequence[int], label: int, room: int, brigh
         hook, drops = matrix.hooks[column], matrix.drops[column]
         role = "heading" if bright[column] else "dim"
         dropped: Line = ((f"{drops[0]} ", "bad"),) if drops[1] == "bad" else ()
-        names += [("│", "dim"), *spread(((f" {hook.upper()}", role),), dropped, room, 1)]
+        beside = len(hook) + 2 + width_of(dropped) <= room
+        names += [("│", "dim"), *spread(((f" {hook.upper()}", role),), dropped if beside else (), room, 1)]
         texts = _BETWEEN.get(hook, ("", ""))
         text = texts[len(texts[0]) >= room]
-        between += [("│", "dim"), (fit(f" {text}", room), role if bright[column] else "dim")]
+        below = () if beside else dropped
+        title = fit(" ━▶ " if below else f" {text}", room - width_of(below))
+        between += [("│", "dim"), (title, role), *below]
         names.append((" " * (width_of(between) - width_of(names)), ""))
     return tuple(names), tuple(between)
 
@@ -102,10 +105,10 @@ def _place(place: Place, room: int, bright: bool) -> list[list[Part]]:
         facts = list(place.facts)
     else:
         side = [(fit_middle(name, inner), role)]
-        facts = [*([policy] if policy else []), *place.facts]
+        facts = [*place.facts[:1], *([policy] if policy else []), *place.facts[1:]]
         if policy and policy[0].lower() == "accept" and len(facts) > 1:
-            moving = [fact for fact in facts[1:] if fact[1] != "dim"]
-            facts = [*moving, policy, *(fact for fact in facts[1:] if fact[1] == "dim")]
+            moving = [fact for fact in place.facts if fact[1] != "dim"]
+            facts = [*moving, policy, *(fact for fact in place.facts if fact[1] == "dim")]
     lines = [[(" ", ""), *side], [("   " if inner >= _POLICY_BESIDE else " ", ""), *_fitting(facts, inner)]]
     return [
         [(text, own if bright else "dim", place.ident) for text, own in [*crop(line, room), _rest(line, room)]]

@@ -33,3 +33,10 @@ def test_help_names_every_key_of_the_view_and_fits_80_by_24(view: str) -> None:
 
 def test_names_are_unique() -> None:
     assert len({c.name for c in COMMANDS}) == len(COMMANDS)
+
+
+@pytest.mark.parametrize("view", NAMES)
+def test_no_two_keys_of_a_view_have_one_brief_title(view: str) -> None:
+    here = [c for c in (*COMMANDS, *MOVES) if c.keys and (c in MOVES or applies(c, CommandContext(view, NAMES)))]
+    titles = Counter(c.title.split(":")[0] for c in here)
+    assert [title for title, count in titles.items() if count > 1] == []

@@ -206,3 +206,12 @@ def test_the_journey_of_a_packet_is_told_by_the_hooks_that_it_passed() -> None:
         (("prerouting",), ""), ((), ""), (("prerouting", "input", "forward"), ""),
     ):  # fmt: skip
         assert journey_through(hooks) == journey
+
+
+@pytest.mark.parametrize("width", [80, 100, 120, 160])
+def test_a_hook_and_what_it_drops_are_whole_at_any_width(feed: Feed, width: int) -> None:
+    feed.layout([base("fw", hook, hook) for hook in ("prerouting", "input", "forward", "output", "postrouting")])
+    matrix = replace(matrix_of(feed), drops=(("d ≥123k/s", "bad"),) * 5)
+    names, between = ("".join(text for text, _ in line) for line in draw(matrix, width).titles)
+    assert all(f" {hook.upper()} " in f"{names} " for hook in matrix.hooks)
+    assert (names + between).count("d ≥123k/s") == 5 and len(names) == len(between) <= width

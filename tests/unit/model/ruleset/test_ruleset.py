@@ -737,12 +737,12 @@ def test_headings_name_user_chains_and_who_jumps_there_and_fold(feed: Feed) -> N
     feed.poll(RULES, [1, 2, 3, 4, 0], T0)
     shown = feed.rules.snapshot(ViewSpec(("number",)), T0).rows
     heading = next(row for row in shown if "lan" in row.cells[0])
-    assert heading.cells == ("▾ lan   1 rule, from fwd 2, fwd 3   (1 of 1 hit)",) and heading.link == heading.ident
+    assert heading.cells == ("▾ lan   1 rule, from fwd 2, 3   (1 of 1 hit)",) and heading.link == heading.ident
     jumps = [row for row in shown if row.cells[0] in ("2", "3")]
     assert [row.link for row in jumps] == [heading.ident, heading.ident]
     folded = feed.rules.snapshot(ViewSpec(("number",), toggled=frozenset({heading.ident})), T0).rows
     assert [row.cells[0] for row in folded] == [
-        "1", "2", "▸ lan   1 rule, from fwd 2, fwd 3   5 packets   (1 of 1 hit)", "3", "policy"
+        "1", "2", "▸ lan   1 rule, from fwd 2, 3   5 packets   (1 of 1 hit)", "3", "policy"
     ]  # fmt: skip
 
 
