@@ -381,7 +381,7 @@ def test_all_three_backends_stand_in_one_picture(here: Watch, tmp_path: Path) ->
 
 
 def test_an_owned_table_is_marked(here: Watch, lab: Lab) -> None:
-    script = "add table inet own { flags owner; }; add chain inet own c"
+    script = "add table inet own { flags owner; }; add chain inet own c; add rule inet own c tcp dport 7 drop"
     holder = subprocess.Popen(
         namespaces.command_in(spec(here), "nft", "-i"), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
     )
@@ -389,11 +389,13 @@ def test_an_owned_table_is_marked(here: Watch, lab: Lab) -> None:
         assert holder.stdin is not None
         holder.stdin.write(script.encode() + b"\n")
         holder.stdin.flush()
-        poll(lambda: "own" in run_in(spec(here), "nft", "list", "tables"))
+        poll(lambda: "dport 7" in run_in(spec(here), "nft", "list", "ruleset"))
         here.look()
         assert here.ruleset.raw.tables[0].flags == ("owner",)
         assert here.ruleset.raw.tables[0].owner is not None
-        assert [o["flags"] for o in here.objects()] == [["owner"]] * 2  # of the table and its chain
+        table, chain, rule = here.objects()
+        assert (table["flags"], chain["flags"], rule["text"]) == (["owner"], ["owner"], "tcp dport 7 drop")
+        assert table["owner"] == holder.pid
     finally:
         holder.kill()
         holder.wait()

@@ -1,4 +1,4 @@
-"""The output of `nft -a -t list ruleset`: the text of each rule by the handles of its table and its own.
+"""The output of `nft -a -t list ruleset`: the text of each rule by the handles of its table and its own; flowtables.
 
 The output is not always UTF-8, and comments in it are not escaped: they may hold lines that look like another rule's.
 It is therefore parsed with the strings that the raw rules hold, and a chain that is not plain has no text.
@@ -13,8 +13,11 @@ from dataclasses import dataclass, field
 from nettop.decode.nftables.report import Report, parse_report
 from nettop.text.sanitize import decoded
 
-_TABLE = re.compile(r"^table (\S+) (.*?) \{(?: # handle (\d{1,20}))?(?: # .*)?$")
+_TABLE = re.compile(r"^table (\S+) (.*?) \{(?: # handle (\d{1,20}))?(?:(?: #)? progname .*)?$")
 _CHAIN = re.compile(r"^\tchain (.*) \{(?: # handle \d+)?$")
+_FLOWTABLE = re.compile(r"^\tflowtable (\S+) \{(?: # handle (\d{1,20}))?$")
+_FLOWTABLE_HOOK = re.compile(r"^hook (\w+) priority (?:filter)? ?([+-]?) ?(\d{0,9});?$")
+_FLOWTABLE_LIST = re.compile(r"^(devices|flags) (?:= \{ )?(.*?)(?: \})?;?$")
 _RULE_END = re.compile(r"^(.*) # handle (\d{1,20})$")
 _HEADER = re.compile(r'^(?:type \S+ hook .*;|policy \w+;|flags .*;|comment ".*")$', re.DOTALL)
 _BLOCK = re.compile(r"\b(?:jump|goto) \{$")  # of an implicit chain
@@ -45,10 +48,25 @@ class ListedChain:
 
 
 @dataclass(slots=True)
+class Flowtable:
+    """A flowtable. The packets of the flows in it go from device to device, past all later hooks."""
+
+    family: str
+    table: str
+    name: str
+    handle: int | None
+    hook: str = "ingress"
+    priority: int = 0
+    devices: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()  # offload: to the hardware
+
+
+@dataclass(slots=True)
 class Listing:
-    """The chains of a listing, without those that are not plain, and what could not be listed."""
+    """The chains of a listing, without those that are not plain, its flowtables, and what could not be listed."""
 
     chains: dict[ChainKey, ListedChain] = field(default_factory=dict)
+    flowtables: list[Flowtable] = field(default_factory=list)
     report: Report = field(default_factory=Report)
 
 
@@ -59,6 +77,7 @@ class _ListingParser:
         self.listing, self.hidden = Listing(), hidden
         self.table: tuple[str, str, int | None] | None = None
         self.chain: ListedChain | None = None
+        self.flowtable: Flowtable | None = None
         self.key: ChainKey = ("", "", "")
         self.rejected: set[ChainKey] = set()
         self.lines: list[str] = []
@@ -70,12 +89,17 @@ class _ListingParser:
             self._in_chain(line)
         elif line == "\t}":
             self._end_chain()
+        elif self.flowtable is not None:
+            _add_property(self.flowtable, line.strip())
         elif line == "}":
             self.table = None
         elif line.startswith("table ") and (found := _TABLE.match(line)):
             self.table = (found[1], found[2], int(found[3]) if found[3] else None)
         elif self.table is not None and (found := _CHAIN.match(line)):
             self._begin_chain(self.table, found[1])
+        elif self.table is not None and (found := _FLOWTABLE.match(line)):
+            self.flowtable = Flowtable(*self.table[:2], found[1], int(found[2]) if found[2] else None)
+            self.listing.flowtables.append(self.flowtable)
 
     def _begin_chain(self, table: tuple[str, str, int | None], name: str) -> None:
         self.key = (table[0], table[1], name)
@@ -86,7 +110,7 @@ class _ListingParser:
     def _end_chain(self) -> None:
         if self.lines:
             self.rejected.add(self.key)
-        self.chain, self.lines, self.depth = None, [], 0
+        self.chain, self.flowtable, self.lines, self.depth = None, None, [], 0
 
     def _in_chain(self, line: str) -> None:
         part = line.strip("\t ") if line.startswith("\t\t") else line
@@ -109,6 +133,18 @@ class _ListingParser:
         for key in self.rejected:
             self.listing.chains.pop(key, None)
         return self.listing
+
+
+def _add_property(flowtable: Flowtable, line: str) -> None:
+    """Add a line of a flowtable: `hook ingress priority filter + 10`, `devices = { eth0, eth1 }`, `flags offload`."""
+    if found := _FLOWTABLE_HOOK.match(line):
+        flowtable.hook, flowtable.priority = found[1], int((found[2] + found[3]) or 0)
+    elif found := _FLOWTABLE_LIST.match(line):
+        words = tuple(word.strip('"') for word in found[2].split(", "))
+        if found[1] == "devices":
+            flowtable.devices = words
+        else:
+            flowtable.flags = words
 
 
 def _braces(line: str) -> int:

@@ -19,8 +19,7 @@ class NftTable:
     name: str
     flags: tuple[str, ...]  # of dormant owner persist
     handle: int
-    use: int  # chains, sets, objects and flowtables in it
-    owner: int | None  # netlink port id of the process that owns it
+    owner: int | None  # netlink port id of the process that owns it, mostly its pid
     comment: str | None
 
     @property
@@ -39,7 +38,6 @@ class NftChain:
     handle: int
     use: int
     hook: str | None
-    hook_number: int | None
     priority: int | None
     type: str | None  # filter nat route
     policy: str | None  # accept drop
@@ -124,7 +122,6 @@ def decode_table(found: Attributes, family: str) -> NftTable:
         name=found.text(nft.NFTA_TABLE_NAME),
         flags=_flags(found.number(nft.NFTA_TABLE_FLAGS), nft.NFT_TABLE_FLAGS),
         handle=found.number(nft.NFTA_TABLE_HANDLE) or 0,
-        use=found.number(nft.NFTA_TABLE_USE) or 0,
         owner=found.number(nft.NFTA_TABLE_OWNER),
         comment=user_comment(found.raw(nft.NFTA_TABLE_USERDATA)),
     )
@@ -154,7 +151,6 @@ def decode_chain(found: Attributes, family: str) -> NftChain:
         handle=found.number(nft.NFTA_CHAIN_HANDLE) or 0,
         use=found.number(nft.NFTA_CHAIN_USE) or 0,
         hook=None if hook_number is None else nft.NF_HOOKS.get(family, {}).get(hook_number, str(hook_number)),
-        hook_number=hook_number,
         priority=hook.number(nft.NFTA_HOOK_PRIORITY, signed=True),
         type=found.text(nft.NFTA_CHAIN_TYPE) or None,
         policy=None if policy is None else NF_VERDICTS.get(policy, str(policy)),

@@ -150,8 +150,9 @@ class ChainMatrix:
         found = [(index, chains[index]) for index in filtered(self._order, spec, self._chains.fields)]
         top = max((self._chains.entered(index).rate or 0.0 for index, _ in found), default=0.0)
         fill = lambda index, place: self._fill(index, place, top)  # noqa: E731
+        flowtables = self._ruleset.texts.flowtables
         path = path_with(next((chain for _, chain in found if chain.ident == spec.anchor), None), spec.group or "")
-        return lay_out(found, path, self._tracked if spec.zeroes else None, fill, self._dropped)
+        return lay_out(found, path, self._tracked if spec.zeroes else None, fill, self._dropped, flowtables)
 
     def snapshot(self, spec: ViewSpec, now_ns: int) -> MatrixSnapshot:
         """Return all base chains of a path, with their places."""

@@ -11,7 +11,7 @@ from nettop.model.filter.fields import ListedFields
 from nettop.model.ruleset import words
 from nettop.model.ruleset.findings import ChainFindings
 from nettop.model.ruleset.hooks import hook_rank
-from nettop.model.ruleset.merge import LEGACY
+from nettop.model.ruleset.merge import LEGACY, ChainView
 from nettop.model.ruleset.order import PROVEN, UNKNOWN, is_dormant, runs_at, ties, traversal
 from nettop.model.ruleset.rule_tree import filtered, own_cells, reached
 from nettop.model.ruleset.ruleset import Ruleset
@@ -204,6 +204,9 @@ class ChainTable:
             notes.append(((f"{plural(missing, 'rule')} without words: their tool did not print them", "warn"),))
         if bare := self._ruleset.tables_without_chains():
             notes.append(((f"Tables without chains: {', '.join(words.table_path(table) for table in bare)}", ""),))
+        for one in self._ruleset.texts.flowtables:
+            named = f"Flowtable {one.family} {one.table} {one.name} ({', '.join(one.devices)})"
+            notes.append(((f"{named}: {words.OFFLOADED}", ""),))
         if self._ruleset.raw.interrupted:
             notes.append((("The ruleset kept changing while it was read: some rules may be missing.", "warn"),))
         errors = {error for error in self._ruleset.texts.errors.values() if error}
@@ -231,6 +234,11 @@ class ChainTable:
             line.append((f"   {found.text(found.rate)} pkt/s", "number"))
         return tuple(line)
 
+    def _owner(self, chain: ChainView) -> str:
+        tables = self._ruleset.raw.tables if chain.handle is not None else ()
+        table = next((one for one in tables if (one.family, one.name) == chain.table_key[1:]), None)
+        return f"process {table.owner}" if table and table.owner else ""
+
     def _lines(self, index: int) -> list[Line]:
         chain = self._ruleset.picture.chains[index]
         pairs = [
@@ -238,6 +246,7 @@ class ChainTable:
             ("devices", ", ".join(chain.devices)),
             ("handle", str(chain.handle) if chain.handle is not None else ""),
             ("flags", ", ".join(chain.flags)),
+            ("owner", self._owner(chain)),
             ("comment", chain.comment or ""),
             ("entered", _entered_text(self.entered(index), self._uncounted(index))),
         ]

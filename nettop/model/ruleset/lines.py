@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from functools import lru_cache
 
 from nettop.decode.nftables.listing import with_counters
@@ -43,8 +44,10 @@ def json_lines(ruleset: Ruleset, netns: str, shown: Selection, contents: SetCont
 
 
 def parts(ruleset: Ruleset, netns: str, shown: Selection, contents: SetContents) -> Iterator[Row]:
-    """Yield tables, objects, and sets with their elements."""
+    """Yield tables, flowtables, objects, and sets with their elements."""
     yield from _tables(ruleset, netns, shown)
+    for flowtable in shown.flowtables:
+        yield {"kind": "flowtable", "netns": netns, **asdict(flowtable), "backend": NFT}
     for one in shown.objects:
         yield {"kind": "object", "netns": netns, **object_row(one)}
     for found in shown.sets:
@@ -68,7 +71,14 @@ def _tables(ruleset: Ruleset, netns: str, shown: Selection) -> Iterator[Row]:
         table = known.get((family, name)) if backend != LEGACY else None
         flags, comment = (list(table.flags), table.comment) if table else ([], None)
         named = {"family": family, "table": name, "handle": table and table.handle, "flags": flags}
-        yield {"kind": "table", "netns": netns, **named, "comment": comment, "backend": backend}
+        yield {
+            "kind": "table",
+            "netns": netns,
+            **named,
+            "owner": table and table.owner,
+            "comment": comment,
+            "backend": backend,
+        }
 
 
 def object_row(one: NftObject) -> Row:

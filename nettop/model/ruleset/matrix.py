@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
+from nettop.decode.nftables.listing import Flowtable
 from nettop.kinds import TRACE_PREFIX
 from nettop.model.ruleset.hooks import hook_rank
 from nettop.model.ruleset.merge import IPTABLES_NFT, LEGACY, ChainView
@@ -106,12 +107,13 @@ def lay_out(
     tracked: Collection[str] | None,
     fill: Callable[[int, Place], Place],
     drops: Callable[[list[int]], Segment],
+    flowtables: Iterable[Flowtable] = (),
 ) -> Matrix:
     """Return the matrix of a path, of chains (index, chain) in their order.
 
     `path` is replaced by the first one if it has no chains. `tracked`: families that use conntrack; None: without
     the kernel's functions. `fill` completes the place of a chain, `drops` sums the packets dropped a second by chains;
-    both get indices.
+    both get indices. Flowtables are shown with the kernel's functions.
     """
     traces = [chain for _, chain in chains if chain.table.startswith(TRACE_PREFIX)]
     chains = [(index, chain) for index, chain in chains if chain not in traces]
@@ -125,6 +127,8 @@ def lay_out(
     hooks = tuple(sorted({*always, *(hook for hook in used if hook)}, key=hook_rank))
     kernel = [] if tracked is None or not path.startswith("IP") else _kernel(own, {*families} & {*tracked} != set())
     if tracked is not None:
+        kernel += [(f"flowtable {f.name}", f.priority, (f.hook,)) for f in flowtables if f.family in families]
+        hooks = tuple(sorted({*hooks, *(f.hook for f in flowtables if f.family in families)}, key=hook_rank))
         kernel += {(_TRACE, runs_at(c) or 0, (c.hook,)) for c in traces if c.family in families and c.hook in hooks}
     rows = sorted({*(runs_at(chain) or 0 for _, chain in own), *(priority for _, priority, _ in kernel)})
     places = [

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from nettop.decode.ipset import IpSet
+from nettop.decode.nftables.listing import Flowtable
 from nettop.decode.nftables.objects import NftObject
 from nettop.decode.nftables.sets import NftSet
 from nettop.errors import UsageError
@@ -53,6 +54,7 @@ class Selection:
     sets: list[NftSet] = field(default_factory=list)
     ipsets: list[IpSet] = field(default_factory=list)
     objects: list[NftObject] = field(default_factory=list)
+    flowtables: list[Flowtable] = field(default_factory=list)
 
 
 def select(ruleset: Ruleset, query: RuleQuery, contents: SetContents) -> Selection:
@@ -112,6 +114,8 @@ def _add_parts(ruleset: Ruleset, query: RuleQuery, contents: SetContents, found:
     if query.holds is None:
         whole = not (query.tables or query.chains or query.hooks or query.display_filter)
         found.ipsets = [one for one in contents.ipsets if whole or one.name in ipsets]
+        whole = whole or bool(query.tables and not (query.chains or query.hooks or query.display_filter))
+        found.flowtables = [one for one in ruleset.texts.flowtables if whole and _in(one, found.tables)]
 
 
 def _used(ruleset: Ruleset, found: Selection) -> tuple[set[tuple[str, ...]], set[tuple[str, ...]], set[str]]:
@@ -139,7 +143,7 @@ def users_of(ruleset: Ruleset, contents: SetContents) -> Mask:
     return uses
 
 
-def _in(one: NftSet | NftObject, tables: Iterable[_TableKey]) -> bool:
+def _in(one: NftSet | NftObject | Flowtable, tables: Iterable[_TableKey]) -> bool:
     return any(key[0] != LEGACY and key[1:] == (one.family, one.table) for key in tables)
 
 

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 
 from nettop.batch import Text
 from nettop.decode.nftables.iptables_save import SavedRule, SavedRuleset, parse_save
-from nettop.decode.nftables.listing import ChainKey, ListedRule, Listing, parse_listing
+from nettop.decode.nftables.listing import ChainKey, Flowtable, ListedRule, Listing, parse_listing
 from nettop.decode.nftables.rules import NftRule
 from nettop.kinds import TextKind
 
@@ -118,6 +118,11 @@ class RulesetTexts:
         for chain, one in self._listing.chains.items():
             self._versions[chain] += before.chains.get(chain) != one
             self._listed.latest.update(((chain, one.table, handle), rule) for handle, rule in one.rules.items())
+
+    @property
+    def flowtables(self) -> list[Flowtable]:
+        """The flowtables of the latest listing of nft."""
+        return self._listing.flowtables
 
     def failures(self) -> list[str]:
         """Return what tools could not print, each in one line."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from nettop.decode.nftables.listing import Flowtable
 from nettop.decode.nftables.objects import NftObject, NftTable
 from nettop.decode.nftables.sets import NftSet
 from nettop.model.ruleset.counters import Counts
@@ -15,7 +16,15 @@ from nettop.model.ruleset.ruleset import Ruleset
 from nettop.model.ruleset.selection import RuleQuery, Selection
 from nettop.model.ruleset.set_lines import Row, element_rows, ipset_element_rows, ipset_row, set_line, set_row
 from nettop.model.ruleset.sets.contents import SetContents
-from nettop.model.ruleset.words import FIRST_PACKET, NO_RULES, chain_path, priority_text, rule_text, table_path
+from nettop.model.ruleset.words import (
+    FIRST_PACKET,
+    NO_RULES,
+    OFFLOADED,
+    chain_path,
+    priority_text,
+    rule_text,
+    table_path,
+)
 from nettop.text.sanitize import clean
 from nettop.text.units import grouped, scaled
 from nettop.text.width import cells_of
@@ -43,6 +52,7 @@ def tree(ruleset: Ruleset, query: RuleQuery, shown: Selection, contents: SetCont
         yield from _rule_lines(ruleset, rows)
     bare = [one for one in ruleset.tables_without_chains() if ("nft", one.family, one.name) in shown.tables]
     yield from _part("tables without chains", [table_path(table) + _comment(table) for table in bare])
+    yield from _part(f"flowtables: {OFFLOADED}", map(_flowtable_line, shown.flowtables))
     yield from _part("counters, quotas and other objects", map(_object_line, shown.objects))
     yield from _part("sets and maps", _set_lines(shown, contents))
     if query.holds is not None and not (shown.sets or shown.ipsets):
@@ -136,6 +146,12 @@ def _rule_line(picture: Picture, counts: Counts, row: RuleRow) -> str:
     handle = None if row.rule is None else picture.rules[row.rule].handle
     tail = "" if handle is None else f"  # handle {handle}"
     return f"{number:>6}  {scaled(packets):>7} {scaled(octets):>6}  {'  ' * row.depth}{row.jump}{text}{tail}"
+
+
+def _flowtable_line(one: Flowtable) -> str:
+    named = f"{one.family} {one.table} {one.name}   hook {one.hook}   priority {one.priority}"
+    flags = f"   flags {', '.join(one.flags)}" if one.flags else ""
+    return f"{named}   devices {', '.join(one.devices)}{flags}"
 
 
 def _object_line(one: NftObject) -> str:

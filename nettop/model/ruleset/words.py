@@ -14,6 +14,7 @@ from nettop.model.table import Line, detail_line
 from nettop.text.units import ABSENT, duration, grouped, percent
 
 FIRST_PACKET = "first packet of a flow only"
+OFFLOADED = "packets of the flows in it skip all later hooks"
 NO_RULES = "no nftables, iptables or iptables-legacy rules in this namespace"
 NF_IP_PRI_LAST = 0x7FFFFFFF  # INT_MAX, linux/netfilter_ipv4.h; NF_IP_PRI_FIRST is INT_MIN
 _ROLES = {"accept": "good", "drop": "bad", "reject": "bad"}

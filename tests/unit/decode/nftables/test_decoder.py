@@ -14,6 +14,7 @@ from nettop.batch import Batch, NetlinkMeta
 from nettop.decode.nftables.decoder import NftDecoded, NftDecoder
 from nettop.decode.nftables.rules import NftRule
 from nettop.linux.netlink import ERR_ATTRIBUTE_CUT, ERR_MESSAGE_CUT
+from nettop.linux.nf_tables import NF_HOOKS
 
 NEWTABLE, NEWCHAIN, NEWRULE, DELRULE, NEWGEN, NEWOBJ = 0, 3, 6, 8, 15, 18
 
@@ -131,7 +132,7 @@ def test_a_chain_says_what_pyroute2_reads_in_it(
     (ours,) = NftDecoder()(batch(data)).chains
     assert (ours.family, ours.table, ours.name, ours.handle, ours.use) == ("inet", table, name, handle, 4)
     where = theirs.get_attr("NFTA_CHAIN_HOOK")
-    assert ours.hook_number == (where.get_attr("NFTA_HOOK_HOOKNUM") if where else None)
+    assert ours.hook == (NF_HOOKS["inet"][where.get_attr("NFTA_HOOK_HOOKNUM")] if where else None)
     assert ours.priority == (where.get_attr("NFTA_HOOK_PRIORITY") if where else None)
     assert ours.policy == (("drop", "accept")[theirs.get_attr("NFTA_CHAIN_POLICY")] if base else None)
     assert (ours.packets, ours.bytes) == ((packets, 9) if base else (None, None))
@@ -144,8 +145,8 @@ def test_a_table_says_what_pyroute2_reads_in_it(name: str, handle: int, flags: i
     theirs = nft_table_msg(data)
     theirs.decode()
     (ours,) = NftDecoder()(batch(data)).tables
-    assert (ours.name, ours.handle, ours.use, ours.comment) == tuple(
-        theirs.get_attr(f"NFTA_TABLE_{one}") for one in ("NAME", "HANDLE", "USE", "USERDATA")
+    assert (ours.name, ours.handle, ours.comment) == tuple(
+        theirs.get_attr(f"NFTA_TABLE_{one}") for one in ("NAME", "HANDLE", "USERDATA")
     )
     assert ours.flags == tuple(w for bit, w in ((1, "dormant"), (2, "owner"), (4, "persist")) if flags & bit)
     assert (ours.family, ours.owner) == ("ip6", 4121)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nettop.decode.nftables.listing import Listing, jumps, parse_listing, stateless, with_counters
+from nettop.decode.nftables.listing import Flowtable, Listing, jumps, parse_listing, stateless, with_counters
 
 LISTING = b"""table inet fw { # handle 14
 \tcomment "my { table } "
@@ -141,3 +141,32 @@ def test_what_failed_is_reported() -> None:
 def test_lines_in_any_order_are_read(lines: list[bytes]) -> None:
     for chain in parse_listing(b"\n".join(lines)).chains.values():
         assert all(handle >= 0 and isinstance(rule.text, str) for handle, rule in chain.rules.items())
+
+
+FLOWTABLES = b"""table inet fw { # handle 3 progname my prog
+\tflowtable ft { # handle 7
+\t\thook ingress priority filter + 10
+\t\tdevices = { eth0, "eth1" }
+\t\tflags offload
+\t\tcounter
+\t}
+
+\tflowtable early {
+\t\thook ingress priority -300
+\t\tdevices = { lan0 }
+\t}
+
+\tchain c { # handle 1
+\t\tip protocol tcp flow add @ft # handle 4
+\t}
+}
+"""
+
+
+def test_flowtables_have_their_hook_priority_and_devices() -> None:
+    listing = parse_listing(FLOWTABLES)
+    assert listing.flowtables == [
+        Flowtable("inet", "fw", "ft", 7, "ingress", 10, ("eth0", "eth1"), ("offload",)),
+        Flowtable("inet", "fw", "early", None, "ingress", -300, ("lan0",)),
+    ]
+    assert text_of(listing, "inet", "fw", "c", 4) == "ip protocol tcp flow add @ft"

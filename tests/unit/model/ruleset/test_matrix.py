@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from nettop.decode.nftables.objects import NftChain, NftTable
+from nettop.headless.rule_listing import lines
 from nettop.model.ruleset.chain_matrix import ChainMatrix
 from nettop.model.ruleset.matrix import Matrix, Place, journey_through
 from nettop.model.table import ViewSpec
@@ -65,6 +66,32 @@ def test_the_chains_of_a_trace_are_named_as_such_and_not_among_those_of_the_host
     assert placed(matrix_of(feed, kernel=False)) == {("input", "0 filter", "N fw/in")}
 
 
+FLOWTABLE = """table inet fw { # handle 1
+\tflowtable ft { # handle 7
+\t\thook ingress priority filter
+\t\tdevices = { eth0, eth1 }
+\t}
+}
+"""
+
+
+def test_a_flowtable_is_at_its_hook_and_what_skips_the_later_ones_is_said(feed: Feed) -> None:
+    feed.layout([base("fw", "in", "input")])
+    feed.poll((), [], T0)
+    feed.texts(FLOWTABLE)
+    matrix = matrix_of(feed)
+    assert ("ingress", "0 filter", "· flowtable ft") in placed(matrix) and matrix.hooks[0] == "ingress"
+    assert "ingress" not in matrix_of(feed, kernel=False).hooks
+    skip = "packets of the flows in it skip all later hooks"
+    assert f"Flowtable inet fw ft (eth0, eth1): {skip}" in [text for line in feed.chains.notes() for text, _ in line]
+    (row,) = (one for one in feed.objects() if one["kind"] == "flowtable")
+    assert [row[key] for key in ("family", "table", "name", "handle", "hook", "priority", "devices")] == [
+        "inet", "fw", "ft", 7, "ingress", 0, ["eth0", "eth1"]
+    ]  # fmt: skip
+    printed = list(lines(feed.ruleset, "gw", json=False))
+    assert "  inet fw ft   hook ingress   priority 0   devices eth0, eth1" in printed
+
+
 def test_conntrack_is_only_shown_where_a_rule_uses_it(feed: Feed) -> None:
     feed.layout([base("fw", "in", "input")])
     feed.poll((rule("in", 4),), [0], T0)
@@ -110,7 +137,7 @@ def test_only_paths_that_have_chains_are_offered(feed: Feed, families: tuple[str
 def test_equal_priorities_are_marked_and_a_dormant_chain_sleeps(feed: Feed) -> None:
     chains = [base("a", "one", "input"), base("b", "two", "input"), base("c", "three", "input")]
     feed.layout(chains)
-    tables = [NftTable("inet", name, ("dormant",) * (name == "c"), 1, 1, None, None) for name in "abc"]
+    tables = [NftTable("inet", name, ("dormant",) * (name == "c"), 1, None, None) for name in "abc"]
     feed.ruleset.raw.tables = tables
     feed.ruleset._dirty = True
     feed.texts()
@@ -122,7 +149,7 @@ def test_equal_priorities_are_marked_and_a_dormant_chain_sleeps(feed: Feed) -> N
 def test_the_table_of_a_running_program_is_dim() -> None:
     feed = Feed()
     feed.layout([base("trace", "pre", "prerouting", -(2**31)), base("fw", "in", "input")])
-    feed.ruleset.raw.tables = [NftTable("inet", "trace", ("owner",), 1, 1, None, None)]
+    feed.ruleset.raw.tables = [NftTable("inet", "trace", ("owner",), 1, None, None)]
     feed.ruleset._dirty = True
     feed.texts()
     matrix = matrix_of(feed)

@@ -30,13 +30,13 @@ T0 = 1_000 * S
 
 def base(table: str, name: str, hook: str = "forward", priority: int = 0, **more: object) -> NftChain:
     made = NftChain(
-        "inet", table, name, 1, 1, hook, 2, priority, "filter", "drop", ("base",), (), None, None, None
+        "inet", table, name, 1, 1, hook, priority, "filter", "drop", ("base",), (), None, None, None
     )  # fmt: skip
     return replace(made, **more)  # type: ignore[arg-type]
 
 
 def user(table: str, name: str, **more: object) -> NftChain:
-    made = base(table, name, hook=None, hook_number=None, priority=None, type=None, policy=None, flags=())  # type: ignore[arg-type]
+    made = base(table, name, hook=None, priority=None, type=None, policy=None, flags=())  # type: ignore[arg-type]
     return replace(made, **more)  # type: ignore[arg-type]
 
 
@@ -60,7 +60,7 @@ class Feed:
         self.ruleset.apply(DumpMark(1, 0, ts_ns, what, begin=False, complete=complete), ts_ns)
 
     def layout(self, chains: list[NftChain], ts_ns: int = T0) -> None:
-        tables = {(c.family, c.table): NftTable(c.family, c.table, (), 1, 1, None, None) for c in chains}
+        tables = {(c.family, c.table): NftTable(c.family, c.table, (), 1, None, None) for c in chains}
         self.dump("nft-tables", NftDecoded(1, 0, tables=list(tables.values())), ts_ns)
         self.dump("nft-chains", NftDecoded(1, 0, chains=chains), ts_ns)
         self.dump("nft-objects", NftDecoded(1, 0), ts_ns)
@@ -188,7 +188,7 @@ def test_bridge_and_arp_are_paths_of_their_own(feed: Feed) -> None:
 def test_a_dormant_tables_chains_do_not_run_and_tie_with_none() -> None:
     feed = Feed()
     feed.layout([base("fw", "a"), base("sleepy", "b")])
-    tables = [NftTable("inet", name, flags, 1, 1, None, None) for name, flags in (("fw", ()), ("sleepy", ("dormant",)))]
+    tables = [NftTable("inet", name, flags, 1, None, None) for name, flags in (("fw", ()), ("sleepy", ("dormant",)))]
     feed.dump("nft-tables", NftDecoded(1, 0, tables=tables), T0)
     first, second = feed.chains.snapshot(ViewSpec(("chain", "priority", "type"), height=9), T0).rows
     assert first.cells == ("a", "0 filter", "filter") and second.cells == ("b", "0 dormant", "filter")
@@ -200,7 +200,7 @@ def test_a_dormant_tables_chains_do_not_run_and_tie_with_none() -> None:
 def test_ties_are_marked_in_text_and_tables_without_chains_named() -> None:
     feed = Feed()
     feed.layout([base("fw", "a"), base("fw", "b")])
-    tables = [NftTable("inet", "fw", (), 1, 1, None, None), NftTable("ip", "sets", (), 2, 0, None, None)]
+    tables = [NftTable("inet", "fw", (), 1, None, None), NftTable("ip", "sets", (), 2, None, None)]
     feed.dump("nft-tables", NftDecoded(1, 0, tables=tables), T0)
     text = list(lines(feed.ruleset, "gw", json=False))
     assert sum("priority 0 filter ?" in line for line in text) == 2 and text[-1].startswith("?  ")
@@ -256,7 +256,7 @@ def test_a_table_that_was_made_again_has_no_words_of_the_one_before(feed: Feed) 
     feed.poll(RULES[:1], [0], T0)
     feed.texts(TABLED.format(1, "udp dport 1 accept"))
     assert [r.text for r in feed.ruleset.picture.rules] == ["udp dport 1 accept"]
-    again = NftTable("inet", "fw", (), 2, 1, None, None)
+    again = NftTable("inet", "fw", (), 2, None, None)
     feed.dump("nft-tables", NftDecoded(1, 0, tables=[again]), T0 + S)
     feed.poll(RULES[:1], [0], T0 + S)
     assert [r.text for r in feed.ruleset.picture.rules] == [None]
@@ -265,7 +265,7 @@ def test_a_table_that_was_made_again_has_no_words_of_the_one_before(feed: Feed) 
 
 
 def test_words_of_a_table_made_again_while_it_was_dumped_are_not_shown(feed: Feed) -> None:
-    again = NftTable("inet", "fw", (), 2, 1, None, None)
+    again = NftTable("inet", "fw", (), 2, None, None)
     feed.poll(RULES[:1], [0], T0)  # after the tables of `layout`, whose handle is 1
     feed.texts(TABLED.format(1, "udp dport 1 accept"))
     feed.dump("nft-tables", NftDecoded(1, 0, tables=[again]), T0 + 1)

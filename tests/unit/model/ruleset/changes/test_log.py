@@ -14,8 +14,8 @@ from nettop.model.ruleset.changes.log import ChangeLog
 from nettop.model.ruleset.merge import NFT, ChainView, Picture, RuleView
 
 CHAIN = ChainView(1, NFT, "inet", "fw", "lan", None, None, None, None, first=0, count=0, flags=("dormant",))
-TABLE = NftTable("inet", "fw", (), 1, 1, None, None)
-RAW_CHAIN = NftChain("inet", "fw", "lan", 1, 0, None, None, None, None, None, (), (), None, None, None)
+TABLE = NftTable("inet", "fw", (), 1, None, None)
+RAW_CHAIN = NftChain("inet", "fw", "lan", 1, 0, None, None, None, None, (), (), None, None, None)
 
 
 def rule(handle: int, verdict: str = "accept") -> NftRule:
