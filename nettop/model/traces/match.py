@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 
 from nettop.broker.requests import PacketMatch, PacketTest
-from nettop.errors import UsageError
+from nettop.errors import FilterError, UsageError
 from nettop.linux import nf_tables as nft
 from nettop.linux.inet import IPPROTO_TCP, WITH_PORTS
 from nettop.linux.interface import IFNAMSIZ
@@ -66,7 +66,7 @@ def matches(parsed: Filter | None, *, syn: bool = False) -> tuple[PacketMatch, .
             if len(found) > MAX_MATCHES:
                 raise UsageError(f"the filter has more than {MAX_MATCHES} alternatives", "trace a part of it")
     if not found:
-        raise UsageError("no packet can match this filter")
+        raise FilterError("no packet can match this filter", parsed.text if parsed else "")
     return tuple(found)
 
 
@@ -122,8 +122,9 @@ def _leaf(parsed: Filter, node: nodes.Node) -> Atom:
     if isinstance(node, nodes.Compare) and node.name in _LEAVES:
         return Atom(_LEAVES[node.name](int(node.value)), holds=node.operator != "!=")
     if isinstance(node, nodes.Word) and node.name == "device":
-        return _device(node.pattern)
-    raise UsageError(f"a trace cannot test “{parsed.source(node) or parsed.text}”")
+        return _device(parsed, node)
+    source = parsed.source(node)
+    raise FilterError(f"a trace cannot test “{source or parsed.text}”", parsed.text, parsed.text.find(source))
 
 
 _LEAVES: dict[str, Callable[[int], PacketTest]] = {
@@ -132,11 +133,17 @@ _LEAVES: dict[str, Callable[[int], PacketTest]] = {
 }
 
 
-def _device(text: str) -> Atom:
-    name = text.encode()
-    if b"*" in name or b"?" in name or len(name) >= IFNAMSIZ:
-        raise UsageError(f"a trace needs the whole name of a device, not “{text}”")
-    return Atom(_number("device", 0, IFNAMSIZ, int.from_bytes(name.ljust(IFNAMSIZ, b"\0"), "big")))
+def _device(parsed: Filter, node: nodes.Word) -> Atom:
+    text = node.pattern
+    name = text.encode().removesuffix(b"*")
+    if not name or b"*" in name or b"?" in name or len(name) >= IFNAMSIZ:
+        at = parsed.text.find(text, max(0, parsed.text.find(parsed.source(node))))
+        message = f"a trace needs the name of a device, or its begin (eth*), not “{text}”"
+        raise FilterError(message, parsed.text, at if at >= 0 else None)
+    size = len(name) if text.endswith("*") else IFNAMSIZ
+    mask = b"\xff" * size
+    value, bits = (int.from_bytes(part.ljust(IFNAMSIZ, b"\0"), "big") for part in (name, mask))
+    return Atom(_number("device", 0, IFNAMSIZ, value, mask=bits))
 
 
 def _expanded(conjunction: Conjunction) -> Iterator[tuple[PacketTest, ...]]:

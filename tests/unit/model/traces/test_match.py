@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from nettop.broker.requests import PacketMatch, PacketTest, StartTrace
 from nettop.broker.tracing import table as trace_table
-from nettop.errors import UsageError
+from nettop.errors import FilterError, UsageError
 from nettop.linux.nf_tables import NFT_META_L4PROTO, NFT_META_NFPROTO
 from nettop.model.filter.expression import Filter, parse
 from nettop.model.traces.match import matches
@@ -110,7 +110,16 @@ def test_a_filter_of_too_many_alternatives_is_refused() -> None:
         matches(parsed(" and ".join(["(host 10.0.0.1 or host 10.0.0.2 or port 80)"] * 8)))
 
 
-@pytest.mark.parametrize("name", ["veth*", "a?", "sixteen-characters"])
-def test_a_device_needs_its_whole_name(name: str) -> None:
-    with pytest.raises(UsageError, match="the whole name of a device"):
-        matches(parsed(f"device {name}"))
+@pytest.mark.parametrize("name", ["*", "v*h*", "a?", "sixteen-characters"])
+def test_a_device_needs_its_name_or_its_begin_which_the_caret_says(name: str) -> None:
+    with pytest.raises(FilterError, match="the name of a device, or its begin") as refused:
+        matches(parsed(f"udp and device {name}"))
+    assert refused.value.position == len("udp and device ")
+
+
+def test_the_begin_of_a_device_s_name_is_tested_alone() -> None:
+    ((only,),) = (match.tests for match in matches(parsed("device veth*")))
+    assert (only.first.to_bytes(16, "big"), only.mask.to_bytes(16, "big")) == (
+        b"veth".ljust(16, b"\0"),
+        b"\xff\xff\xff\xff".ljust(16, b"\0"),
+    )
