@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json as json_format
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from json import dumps
 
 import numpy as np
 
@@ -23,7 +23,7 @@ from nettop.model.events.lines import gap_json
 from nettop.model.filter.expression import parse
 from nettop.model.traces.ends import DIGITS
 from nettop.model.traces.journey import Journey
-from nettop.model.traces.lines import chains_left_out, lines, objects, untraced
+from nettop.model.traces.lines import chains_left_out, late_line, late_object, lines, objects, untraced
 from nettop.model.traces.match import matches
 from nettop.pipeline import feeds
 from nettop.pipeline.engine import Engine
@@ -171,7 +171,7 @@ class JourneyPrinter:
     """Prints the journeys that have ended. `full` is set after `count` of them."""
 
     def __init__(self, engine: Engine, as_json: bool, count: int, time_format: str, words_ns: int = _WORDS_NS) -> None:
-        self.full, self._words_ns = False, words_ns
+        self.full, self._words_ns, self._printed = False, words_ns, 0
         self._engine, self._json, self._remaining = engine, as_json, count or None
         self._times = TimeTexts(time_format)
         self._out = LineOutput()
@@ -184,6 +184,7 @@ class JourneyPrinter:
             if stream is not None and isinstance(item, Gap) and stream.name == feeds.TRACES.stream:
                 self._lost(item)
         self._engine.traces.settle(now_ns)
+        self._print_late()
         self._print(now_ns - self._words_ns)
         self._out.flush()
 
@@ -212,13 +213,21 @@ class JourneyPrinter:
                 return
             traces.ended.popleft()
             self._out.add(list(self._lines(journey)))
+            self._printed = journey.number
             if self._remaining is not None:
                 self._remaining -= 1
                 self.full = not self._remaining
 
+    def _print_late(self) -> None:
+        """Print the packets that were dropped after they had been printed."""
+        late = self._engine.traces.drops.late
+        while late:
+            if (journey := late.popleft()).number <= self._printed:
+                self._out.add([dumps(late_object(journey, self._engine.netns)) if self._json else late_line(journey)])
+
     def _lines(self, journey: Journey) -> Iterator[str]:
         if self._json:
-            yield from map(json_format.dumps, objects(journey, self._engine.netns))
+            yield from map(dumps, objects(journey, self._engine.netns))
         else:
             (began,) = self._times(np.array([journey.ts_ns]), DIGITS)
             yield from map(clean, lines(journey, began))

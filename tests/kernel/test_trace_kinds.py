@@ -10,6 +10,7 @@ from nettop.broker.client import Broker
 from nettop.model.traces.ends import verdict_of, where
 from nettop.model.traces.journey import Journey
 from nettop.model.traces.lines import lines
+from tests.kernel.commands import running
 from tests.kernel.namespaces import Lab, poll, run_in
 from tests.kernel.test_trace import CLIENT, ROUTER_A, SERVER, Path3, Tracing, steps
 from tests.kernel.test_trace_bridge import Bridge
@@ -177,3 +178,15 @@ def test_of_hundreds_of_devices_each_is_traced_at_its_ingress_and_has_its_drops(
         trace.close()
     assert (dropped.iif, where(dropped)) == ("z;lan", "dropped by netdev n i rule 1 “udp dport 5 drop” (handle 2)")
     assert where(lost).endswith("drop reason IP_INNOROUTES (likely), in ip_error")
+
+
+def test_a_packet_whose_next_hop_does_not_answer_is_dropped_after_it_has_left(path: Path3) -> None:
+    with running("trace", f"udp and src host {CLIENT}", "--netns", path.router, "--time", "none") as command:
+        assert b"tracing udp" in command.line(errors=True)
+        sent(path.client, "10.8.2.99", 5)
+        found = [command.line() for _ in range(4)]
+        command.signal()
+        command.end()
+    assert found[1:3] == [b"  ACCEPT      accepted, out of wan0\n", b"\n"]
+    reason = b"drop reason NEIGH_FAILED (likely), in neigh_invalidate"
+    assert found[3] == b"#1 accepted, out of wan0; then dropped: " + reason + b"\n"

@@ -29,6 +29,8 @@ MAX_COUNTS = 1000  # reasons × functions × protocols; the protocols beyond are
 _OTHERS = 0  # in place of a protocol
 _MAX_ADDRESSES = 50_000  # of packets that were dropped
 _NOT_OURS = "OTHERHOST"  # packets to other hosts, which flood a network that mirrors or broadcasts them
+# Packets that waited for the address of their next hop: their reason, or who drops them without one.
+_OF_NEIGHBOURS = ("NEIGH_", "neigh_invalidate", "arp_error_report", "ndisc_error_report")
 _ABSENT = "-"
 
 
@@ -52,7 +54,7 @@ class Drops:
         self._passing: PassingPackets | None = None  # while a trace runs
         self._dropped_ns: dict[int, int] = {}  # by the packet's address, in that time
         self._alike: Counter[tuple[int, int, bool]] = Counter()  # records that wait: reason, location, is received
-        self._records: deque[tuple[int, int, int, int, str]] = deque(maxlen=MAX_RECORDS)
+        self._records: deque[tuple[int, int, int, int, tuple[int, str, bool] | None]] = deque(maxlen=MAX_RECORDS)
         self._counts: Counter[tuple[int, int, int]] = Counter()  # by reason, location, protocol
         self._since_ns = self._wall_ns = 0
 
@@ -78,10 +80,13 @@ class Drops:
         if missing := self._begin():
             return missing
         place = self._symbols.named({location for _, _, location, _, _ in self._records})
-        rows = [
-            f"{time_ns} {self._reason(reason)} {place[location]} {protocol:#06x} {packet}"
-            for time_ns, reason, location, protocol, packet in self._records
-        ]
+        rows = []
+        for time_ns, reason, location, protocol, found in self._records:
+            words = f"{self._reason(reason)} {place[location]}"
+            length, device, waited = found or (_ABSENT, _ABSENT, False)
+            if waited and not any(word.startswith(_OF_NEIGHBOURS) for word in words.split()):
+                length, device = _ABSENT, _ABSENT
+            rows.append(f"{time_ns} {words} {protocol:#06x} {length} {device}")
         self._records.clear()
         self._alike.clear()
         if self._passing is not None:
@@ -139,8 +144,7 @@ class Drops:
         found = self._passing.find(address, time_ns, self._dropped_ns.get(address, 0))
         self._alike[reason, location, bool(found)] += 1
         self._dropped_ns[address] = time_ns
-        packet = f"{found[0]} {found[1]}" if found else f"{_ABSENT} {_ABSENT}"
-        self._records.append((time_ns + self._wall_ns, reason, location, protocol, packet))
+        self._records.append((time_ns + self._wall_ns, reason, location, protocol, found))
 
     def _lost(self) -> int:
         return sum(ring.lost() for ring in self._rings.values())

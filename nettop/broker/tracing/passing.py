@@ -26,6 +26,7 @@ _MAX_FILTERS = 8  # each has two descriptors of every CPU; instead of more, one 
 _EVERY = ""
 _UNSAFE = re.compile(rb"[^\w.@-]")  # bytes of names that mean something to a filter
 _MAX_AGE_NS = 1_000_000_000  # of a received packet that is dropped: later, another one is at its address
+_WAITS_NS = 10_000_000_000  # of one that waited for the address of its next hop, at its own
 _KEPT_BYTES = 1 << 20  # about 15,000 packets
 _TURN_BYTES = 8 << 20  # of samples between two calls of renew(): then they are left out
 _SEARCH_NS = 25_000_000  # of searching in that time
@@ -92,7 +93,7 @@ class PassingPackets:
         size, now = sum(map(len, chunks)), time.monotonic_ns()
         self._kept.append((now, chunks))
         self._size += size
-        while self._size > _KEPT_BYTES or now - self._kept[0][0] > _MAX_AGE_NS:
+        while self._size > _KEPT_BYTES or now - self._kept[0][0] > _WAITS_NS:
             self._size -= sum(map(len, self._kept.popleft()[1]))
         before, self._turn = self._turn, self._turn + size
         if before <= _TURN_BYTES < self._turn:
@@ -108,22 +109,25 @@ class PassingPackets:
         for fd in self._events:
             fcntl.ioctl(fd, request, 0)
 
-    def find(self, address: int, before_ns: int, after_ns: int) -> tuple[int, str] | None:
-        """Return the length and the device of the packet at this address, dropped at `before_ns`.
+    def find(self, address: int, before_ns: int, after_ns: int) -> tuple[int, str, bool] | None:
+        """Return the length and device of the packet at this address, dropped at `before_ns`, and whether it waited.
 
-        None: it was not received, or not since `after_ns`. Times are CLOCK_MONOTONIC.
+        None: it was not received, or not since `after_ns`, or is too old. Times are CLOCK_MONOTONIC. One that waited
+        for the address of its next hop has its own still; others have that of another packet, mostly.
         """
         if self._searched_ns > _SEARCH_NS:
             return None
         began = time.monotonic_ns()
         found = self._latest(address.to_bytes(8, sys.byteorder), before_ns)
         self._searched_ns += time.monotonic_ns() - began
-        if found is None or not found.received or found.time_ns <= max(after_ns, before_ns - _MAX_AGE_NS):
+        if found is None or not found.received or found.time_ns <= max(after_ns, before_ns - _WAITS_NS):
             return None
         (length_at, _), (name_at, _) = self._received.fields["len"], self._received.fields["name"]
         (name,) = _U32.unpack_from(found.raw, name_at)  # __data_loc: offset and size
         text = found.raw[name & 0xFFFF : (name & 0xFFFF) + (name >> 16)]
-        return _U32.unpack_from(found.raw, length_at)[0], text.split(b"\0")[0].decode("utf-8", "backslashreplace")
+        device = text.split(b"\0")[0].decode("utf-8", "backslashreplace")
+        waited = found.time_ns <= before_ns - _MAX_AGE_NS
+        return _U32.unpack_from(found.raw, length_at)[0], device, waited
 
     def _latest(self, address: bytes, before_ns: int) -> _Sample | None:
         for _, chunks in reversed(self._kept):

@@ -28,6 +28,9 @@ _BEFORE_SOCKETS = (
     ("NEIGH_", "QDISC_", "TC_EGRESS", "IP_OUTNOROUTES", "PKT_TOO_BIG", "FULL_RING", "BPF_CGROUP_EGRESS", "QUEUE_PURGE"),
     ("neigh_", "__neigh", "arp_error", "__dev_queue", "dev_hard_start", "ip_finish", "ip6_finish", "ip_frag"),
 )
+# A packet waits so long for the address of its next hop: the reasons and functions that drop it then.
+_NEIGHBOUR_NS = 10_000_000_000
+_NEIGHBOUR = ("NEIGH_", "neigh_invalidate", "arp_error_report", "ndisc_error_report")
 _KEEP_NS = 4_000_000_000  # drops of no packet: one without a verdict ends later
 _MIN_PAYLOAD = 46  # bytes: shorter packets have a padding on Ethernet
 
@@ -66,6 +69,8 @@ class PendingDrops:
         self.unknown = ""  # the reason why they are not
         self._records: list[DropRecord] = []
         self._packets: deque[Journey] = deque(maxlen=limit)
+        self._departed: deque[Journey] = deque(maxlen=limit)  # accepted, and out of a device
+        self.late: deque[Journey] = deque(maxlen=limit)  # those of them that the kernel dropped when they were complete
 
     def apply(self, item: DropRecords, on_their_way: Iterable[Journey]) -> None:
         """Give the drops to the packets that they are of. One of none waits: its trace records may be read next."""
@@ -77,11 +82,24 @@ class PendingDrops:
         self._records = [
             record
             for record in sorted((*self._records, *item.records), key=lambda record: record.ts_ns)
-            if dropped(record, candidates.get(record.place, ())) is None and record.ts_ns > item.ts_ns - _KEEP_NS
+            if dropped(record, candidates.get(record.place, ())) is None
+            and not self._is_late(record)
+            and record.ts_ns > item.ts_ns - _KEEP_NS
         ]
         self.known_ns = item.ts_ns
         for packet in [packet for packet in self._packets if self.knows(packet)]:
             self._packets.remove(packet)
+
+    def _is_late(self, record: DropRecord) -> bool:
+        """Give a drop to a packet that has left, and whose next hop did not answer; return False if there is none."""
+        if not (record.reason.startswith(_NEIGHBOUR) or record.function.startswith(_NEIGHBOUR)):
+            return False
+        waited = (one for one in self._departed if 0 <= record.ts_ns - one.ts_ns <= _NEIGHBOUR_NS and one.drop is None)
+        packet = next((one for one in waited if record.place in places(one) and _is_protocol(one, record)), None)
+        if packet is not None:
+            packet.drop = Drop(record, "possible" if record.device is None else "likely")
+            self.late.append(packet)
+        return packet is not None
 
     def knows(self, packet: Journey) -> bool:
         """Return whether no drop can come that is this packet's."""
@@ -100,26 +118,33 @@ class PendingDrops:
             self._records = [record for record in self._records if record is not drop]
         if packet.drop is None:
             self._packets.append(packet)
+        if packet.end is not None and packet.end.oif is not None:
+            self._departed.append(packet)
 
     def reopen(self, packet: Journey) -> None:
         """Note that a packet is on its way again."""
-        if packet in self._packets:
-            self._packets.remove(packet)
+        for packets in (self._packets, self._departed):
+            if packet in packets:
+                packets.remove(packet)
 
 
 def _fits(packet: Journey, record: DropRecord) -> bool:
-    verdict, head = packet.verdict, packet.head
+    verdict = packet.verdict
     if record.place not in places(packet) or (record.device is None and verdict != "lost"):
         return False
     before_ns = _LATE_NS if packet.end is not None and verdict == "lost" else _BEFORE_NS
     if not packet.ts_ns - before_ns <= record.ts_ns <= packet.last_ns + AFTER_NS:
         return False
-    if record.protocol != (ETH_P_IPV6 if head.family == AF_INET6 else ETH_P_IP):
+    if not _is_protocol(packet, record):
         return False
     end = packet.end
     if (end is None or verdict == "accept") and not _may_follow(record, end.oif if end else None):
         return False
     return verdict == "lost" or (record.reason == BY_RULES) == (verdict == "drop")
+
+
+def _is_protocol(packet: Journey, record: DropRecord) -> bool:
+    return record.protocol == (ETH_P_IPV6 if packet.head.family == AF_INET6 else ETH_P_IP)
 
 
 def _may_follow(record: DropRecord, oif: str | None) -> bool:

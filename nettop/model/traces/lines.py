@@ -118,6 +118,19 @@ def _end_object(journey: Journey) -> dict[str, Any]:
     }
 
 
+def late_object(journey: Journey, netns: str) -> dict[str, Any]:
+    """Return the drop of a packet whose end is known already: one that waited for the address of its next hop."""
+    assert journey.drop is not None
+    drop = {"drop_reason": journey.drop.record.reason, "drop_function": journey.drop.record.function or None}
+    found = {"kind": "drop", "netns": netns, "trace": journey.number, "ts_ns": journey.drop.record.ts_ns, **drop}
+    return {**found, "drop_certainty": journey.drop.certainty, "where": where(journey)}
+
+
+def late_line(journey: Journey) -> str:
+    """Return the same as text. The caller makes it safe for a terminal."""
+    return f"#{journey.number} {where(journey)}"
+
+
 def lines(journey: Journey, time: str) -> Iterator[str]:
     """Yield the packet, each step, and the end. The caller makes them safe for a terminal."""
     head = journey.head

@@ -65,7 +65,7 @@ def passing() -> Iterator[Passing]:
 
 def test_a_packet_has_the_length_and_device_of_its_receipt(passing: Passing) -> None:
     passing.write(received(5, OTHER), received(10, PACKET, 84, b"a-longer-name\0"), received(12, OTHER))
-    assert passing.find(PACKET, 15, 0) == (84, "a-longer-name")
+    assert passing.find(PACKET, 15, 0) == (84, "a-longer-name", False)
     assert passing.find(PACKET + 8, 15, 0) is None
 
 
@@ -73,15 +73,17 @@ def test_the_latest_sample_before_the_drop_counts_on_any_cpu(passing: Passing) -
     passing.write(received(30, PACKET, 30), cpu=1)
     passing.write(received(10, PACKET, 10), received(40, PACKET, 40))
     passing.write(received(20, OTHER))
-    assert passing.find(PACKET, 25, 0) == (10, "eth0"), "those of later readings may be earlier"
-    assert passing.find(PACKET, 45, 0) == (40, "eth0")
+    assert passing.find(PACKET, 25, 0) == (10, "eth0", False), "those of later readings may be earlier"
+    assert passing.find(PACKET, 45, 0) == (40, "eth0", False)
 
 
 def test_a_packet_that_was_sent_or_dropped_or_is_old_is_another_one(passing: Passing) -> None:
     passing.write(received(10, PACKET), sent(20, PACKET), received(10, OTHER))
     assert passing.find(PACKET, 30, 0) is None
     assert passing.find(OTHER, 30, 20) is None, "dropped at 20"
-    assert passing.find(OTHER, 10 + SECOND, 0) is None
+    found = passing.find(OTHER, 10 + SECOND, 0)
+    assert found is not None and found[2], "it waited, or another one is at its address"
+    assert passing.find(OTHER, 10 + 10 * SECOND, 0) is None
 
 
 def test_an_address_elsewhere_in_a_sample_is_no_packet(passing: Passing) -> None:
@@ -98,7 +100,7 @@ def test_too_many_packets_are_left_out_until_the_next_turn(passing: Passing) -> 
     passing.renew()
     passing.renew()
     assert len(passing.switched) == 2
-    assert passing.find(PACKET, 20, 0) == (100, "eth0") and passing._size < 2 << 20
+    assert passing.find(PACKET, 20, 0) == (100, "eth0", False) and passing._size < 2 << 20
 
 
 def test_any_bytes_can_be_searched(passing: Passing) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from nettop.decode.drops import DropRecord
-from nettop.model.traces.drops import dropped
+from nettop.decode.drops import DropRecord, DropRecords
+from nettop.model.traces.drops import PendingDrops, dropped
+from nettop.model.traces.ends import where
 from nettop.model.traces.headers import PacketHead
 from nettop.model.traces.journey import Journey, JourneyEnd
 
@@ -98,3 +99,19 @@ def test_a_drop_at_a_socket_is_of_a_packet_for_this_host_and_one_on_the_way_out_
 
 def test_a_fragment_that_is_freed_with_its_packet_is_no_drop() -> None:
     assert dropped(replace(drop("NOT_SPECIFIED"), function="skb_release_data"), [packet(verdict="lost")]) is None
+
+
+def test_a_packet_that_left_is_dropped_when_its_next_hop_does_not_answer() -> None:
+    """Seconds later: the packet is complete by then, and its drop is reported on its own."""
+    for own in (
+        drop("NEIGH_FAILED", ts_ns=4 * SECOND),
+        replace(drop("X", ts_ns=4 * SECOND), function="neigh_invalidate"),
+    ):
+        pending, leaving = PendingDrops(10), packet(verdict="accept")
+        leaving.end = JourneyEnd("accept", oif="wan0")
+        pending.end(leaving)
+        pending.apply(DropRecords(3 * SECOND), ())
+        assert pending.knows(leaving)
+        pending.apply(DropRecords(5 * SECOND, records=[drop("NO_SOCKET", ts_ns=4 * SECOND), own]), ())
+        assert [*pending.late] == [leaving] and leaving.drop == (own, "likely")
+        assert where(leaving).startswith("accepted, out of wan0; then dropped: drop reason ")
