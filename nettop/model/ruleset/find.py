@@ -20,12 +20,18 @@ from nettop.model.ruleset.words import rule_text
 
 _V4 = re.compile(r"(?<![\w.])(\d{1,3}(?:\.\d{1,3}){3})(?:/(\d{1,3}(?:\.\d+){0,3})|-(\d+\.\d+\.\d+\.\d+))?(?![\w.])")
 _V6 = re.compile(r"(?<![\w:.])([0-9a-f]*:[0-9a-f:]*:[0-9a-f.:]*)(?:/(\d{1,3})|-([0-9a-f:.]+))?(?![\w.])")
-_PORTS = re.compile(r"ports? (?:!= )?(?:vmap )?(\{[^{}]*\}|[\d:,\-]+)|\.\d+:(\d[\d-]*)")
+_PORTS = re.compile(
+    r"(?:ports?|proto-(?:src|dst)) (?:!= )?(?:vmap )?([<>]=? )?(\{[^{}]*\}|[\d:,\-]+)|(?:\.\d+|\bto ):(\d[\d-]*)"
+)
 _RANGE = re.compile(r"(\d{1,9})(?:[-:](\d{1,9}))?")  # not more: it may be any text
-_WILDCARD = re.compile(r'(?:-[io]|--physdev-in|--physdev-out|[io]ifname) (?:!= )?"?([\w.-]*)[+*]')
+# `-i eth+`, `-o ! eth+` of ebtables, or "eth*" of nft, also in a set
+_WILDCARD = re.compile(
+    r'(?:-[io]|--(?:physdev|logical)-(?:in|out)) (?:! )?([\w.-]*)\+|(?<!prefix )(?<!comment )"([\w.-]*)\*"'
+)
 _NEGATED = re.compile(r"(?:! --?[\w-]+|!=) (?:\{[^{}]*\}|\S+)")
 _KEYWORD = re.compile(r"^(?:(?:src|dst) )?(?:host|net|port|dev) (?=\S)")
 _NUMBER = re.compile(r":?(\d{1,5})(?:-(\d{1,5}))?")
+_LAST_PORT = 65_535
 _Span = tuple[int, int, int, bool]  # IP version, or 0 for ports; first and last value; the rule matches all others
 
 
@@ -176,7 +182,8 @@ def _searched(rule: RuleView) -> str:
 
 
 def _parts(text: str) -> _Parts:
-    return _Parts(text, tuple(_spans(text)), tuple(_WILDCARD.findall(text)) if "+" in text or "*" in text else ())
+    wildcards = _WILDCARD.findall(text) if "+" in text or "*" in text else ()
+    return _Parts(text, tuple(_spans(text)), tuple(of_iptables or of_nft for of_iptables, of_nft in wildcards))
 
 
 def _spans(text: str) -> Iterator[_Span]:
@@ -192,9 +199,17 @@ def _spans(text: str) -> Iterator[_Span]:
     for match in _V6.finditer(text) if text.count(":") > 1 else ():
         with suppress(ValueError):
             yield *_addresses(*match.groups("")), others(match)
-    for match in _PORTS.finditer(text) if "port" in text or ":" in text else ():
-        for first, last in _RANGE.findall(match[1] or match[2]):
-            yield 0, int(first), int(last or first), "!=" in match[0] or others(match)
+    for match in _PORTS.finditer(text) if "port" in text or ":" in text or "proto-" in text else ():
+        for first, last in _RANGE.findall(match[2] or match[3]):
+            yield 0, *_ports(match[1], int(first), int(last or first)), "!=" in match[0] or others(match)
+
+
+def _ports(operator: str | None, first: int, last: int) -> tuple[int, int]:
+    """Return the span of `80-90`, `> 80`, `>= 80`, `< 80` or `<= 80`."""
+    if operator is None:
+        return first, last
+    inner = "=" not in operator
+    return (first + inner, _LAST_PORT) if operator[0] == ">" else (0, first - inner)
 
 
 def _addresses(address: str, length: str, last: str) -> tuple[int, int, int]:
@@ -203,7 +218,7 @@ def _addresses(address: str, length: str, last: str) -> tuple[int, int, int]:
     if last:
         return version, _number(address), _number(last)
     if "." in length:
-        length = str(ip_network(f"0.0.0.0/{length}").prefixlen)
+        length = str((f"{_number(length):032b}" + "0").index("0"))  # of a mask with gaps the part before the first
     first, host = _number(address), (1 << (bits - int(length or bits))) - 1
     return version, first & ~host, first | host
 

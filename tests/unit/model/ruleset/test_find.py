@@ -75,6 +75,46 @@ def test_text_addresses_ports_and_devices_are_found_in_all_chains(text: str, rul
     assert sorted(found(fed(RULES), text)) == sorted(rules)
 
 
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        ("-s 10.0.0.0/255.0.255.0 -j DROP", "10.7.0.5"),
+        ("-p IPv4 -o ! veth+ -j DROP", "veth3"),
+        ("--logical-in br+ -j DROP", "br0"),
+        ("-p tcp -j MASQUERADE --to-ports 1024-2048", "1500"),
+        ("-m conntrack --ctorigdstport 80:90 -j DROP", "85"),
+    ],
+)
+def test_words_of_xtables_are_found_by_meaning(words: str, text: str) -> None:
+    assert found(fed(f"*filter\n:INPUT ACCEPT [0:0]\n[0:0] -A INPUT {words}\nCOMMIT\n"), text) == ["INPUT 1"]
+
+
+@pytest.mark.parametrize(
+    ("words", "text", "is_found"),
+    [
+        ('iifname { "a", "eth*" } drop', "eth0", True),
+        ('oifname vmap { "eth*" : drop, "lo" : accept }', "eth1", True),
+        ('iifname . tcp dport { "eth*" . 22 } accept', "eth0", True),
+        ('meta ibrname "br*" drop', "br0", True),
+        ('iifname "eth\\*" drop', "eth0", False),
+        ('log prefix "eth*" drop', "eth0", False),
+        ("tcp dport >= 1024 accept", "1024", True),
+        ("tcp dport > 1024 accept", "8080", True),
+        ("udp dport < 1024 accept", "80", True),
+        ("udp dport < 1024 accept", "8080", False),
+        ("udp dport <= 80 accept", "81", False),
+        ("ct original proto-dst 80-90 accept", "85", True),
+        ("meta l4proto tcp masquerade to :1024-2048", "1500", True),
+    ],
+)
+def test_words_of_nft_are_found_by_meaning(words: str, text: str, is_found: bool) -> None:
+    feed = Feed()
+    feed.layout([base("fw", "in", "input")])
+    feed.poll((rule("in", 4),), [0], T0)
+    feed.texts(f"table inet fw {{ # handle 1\n\tchain in {{ # handle 1\n\t\t{words} # handle 4\n\t}}\n}}\n")
+    assert found(feed, text) == ["in 1"] * is_found
+
+
 def test_nft_words_are_found_too() -> None:
     feed = Feed()
     texts = [
