@@ -91,6 +91,17 @@ def wrapped(line: Line, width: int) -> list[Line]:
     return [*made[:-1], (*made[-1], *rest)]
 
 
+def flowed(line: Line, width: int) -> list[Line]:
+    """Return a line on as many of up to `width` cells as it needs, broken at blanks."""
+    out: list[list[tuple[str, str]]] = [[]]
+    for word, role in [(word, role) for text, role in line for word in re.findall(r"\s*\S+|\s+", text)]:
+        if out[-1] and width_of(out[-1]) + cell_len(clean(word.rstrip())) > width and word[0] == " ":
+            out.append([])
+            word = word.lstrip()
+        out[-1].append((word, role))
+    return [tuple(parts) for parts in out]
+
+
 def crop(line: Iterable[tuple[str, str]], width: int) -> list[tuple[str, str]]:
     """Return the segments that fit into `width` cells; the last one is cut with `…`."""
     out: list[tuple[str, str]] = []

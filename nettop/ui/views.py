@@ -107,8 +107,8 @@ VIEWS: tuple[ViewDef, ...] = (
         ),
         advice=(
             (("Nothing is traced.", "heading"),),
-            keys_line("", "t", " traces packets on their way through the chains, and names the rule that ends each:"),
-            keys_line("type which, e.g. host 10.0.3.7 and tcp port 443, or press it on a flow, a packet or a rule."),
+            keys_line("", "t", " traces packets on their way through the chains, and names the rule that ends each."),
+            keys_line("Type what to trace, e.g. host 10.0.3.7, or press ", "t", " on a flow, a packet or a rule."),
         ),
     ),
 )

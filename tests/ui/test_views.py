@@ -241,7 +241,7 @@ async def test_without_chains_their_advice_has_the_room_of_the_rules(size: tuple
         source.views["chains"].rows.clear()
 
         def advised() -> bool:  # on one screen: the table is painted before the layout that gives it the rules' lines
-            advice = "No base chains in this namespace" in seen.text and "watches another namespace" in seen.text
+            advice = "No base chains in this namespace" in seen.text and "watches another" in seen.text
             return advice and "hook prerouting" not in seen.text
 
         await seen.until(advised, "their advice, and no rules")

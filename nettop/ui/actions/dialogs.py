@@ -40,6 +40,8 @@ _EXAMPLES = {
     "chain": "table filter and rate > 0",
     "rule": "verdict drop or packets == 0",
     "counter": "drop or group tcp and rate > 0",
+    "device": "10.9.0.4 · veth0 · kind macvlan and rate > 1M",
+    "traced packet": "verdict drop · chain blocked · host 10.0.0.1 and port 443",
 }  # by kind of filter
 
 

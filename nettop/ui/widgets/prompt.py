@@ -19,7 +19,7 @@ from nettop.model.filter.lexer import MAX_LENGTH
 from nettop.model.table import Line
 from nettop.text.sanitize import clean
 from nettop.text.units import grouped
-from nettop.ui.strips import fit
+from nettop.ui.strips import fit, wrapped
 from nettop.ui.widgets.completion import OptionCycle, options_line
 from nettop.ui.widgets.prompt_request import PromptRequest
 from nettop.ui.widgets.text_panes import TextPane
@@ -170,17 +170,22 @@ class Prompt(Vertical):
     def _validate(self, text: str) -> bool:
         """Return True if the text is valid. An error is shown below it."""
         assert self._request is not None
+        width, error = self.app.size.width, self._error(text)
+        advice = wrapped(((" " * self._indent(), ""), (self._request.advice, "dim")), width)
+        self._below.styles.height = 1 if error else len(advice)
+        self._below.write([caret_line(self._indent(), *error, width)] if error else advice)
+        return not error
+
+    def _error(self, text: str) -> tuple[int | None, str] | None:
+        """Return the cell and the message of the error in a text; None: it is valid."""
+        assert self._request is not None
         try:
             self._request.check(text)
         except FilterError as error:
-            position = None if error.position is None else cell_len(text[: error.position])
-            self._below.write([caret_line(self._indent(), position, error.message, self.app.size.width)])
-            return False
+            return None if error.position is None else cell_len(text[: error.position]), error.message
         except NettopError as error:
-            self._below.write([caret_line(self._indent(), None, str(error), self.app.size.width)])
-            return False
-        self._below.write([((" " * self._indent(), ""), (self._request.advice, "dim"))])
-        return True
+            return None, str(error)
+        return None
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Validate the text, and complete it again if it was not changed by Tab."""

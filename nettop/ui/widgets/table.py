@@ -17,6 +17,7 @@ from nettop.model.table import Column, Line, Row, Snapshot, SortKey, ViewSpec
 from nettop.session.base import Session
 from nettop.ui.commands import MOVES, bindings
 from nettop.ui.palette import palette_of, themed_app
+from nettop.ui.strips import flowed
 from nettop.ui.widgets import painter as rows
 from nettop.ui.widgets import sort_order as sorting
 from nettop.ui.widgets.bar_lines import no_match
@@ -211,8 +212,7 @@ class Table(SelfDrawn, can_focus=True):
 
     def set_sort(self, sort: tuple[SortKey, ...]) -> None:
         """Set the order and stop following: the newest row is no longer the last one."""
-        self.sort = sort
-        self.viewport.follow = False
+        self.sort, self.viewport.follow = sort, False
         self.change()
 
     def sort_by(self, key: str, *, then: bool = False) -> None:
@@ -228,8 +228,7 @@ class Table(SelfDrawn, can_focus=True):
 
     def set_columns(self, chosen: tuple[str, ...]) -> None:
         """Show these columns, in this order."""
-        self.chosen = chosen
-        self._sideways = 0
+        self.chosen, self._sideways = chosen, 0
         self._lay_out()
         self.change(top=False)
 
@@ -268,8 +267,7 @@ class Table(SelfDrawn, can_focus=True):
 
     def action_move(self, where: str) -> None:
         """Move the cursor by one of the keys of MOVES; left and right scroll sideways."""
-        viewport = self.viewport
-        page = max(1, viewport.height - 1)
+        page = max(1, (viewport := self.viewport).height - 1)
         steps = {"down": 1, "up": -1, "page_down": page, "page_up": -page, "top": -viewport.index}
         if where in steps:
             viewport.move_to(viewport.index + steps[where])
@@ -392,8 +390,10 @@ class Table(SelfDrawn, can_focus=True):
         return self._painter.line(y - HEADER, palette, self.has_focus, self._advice())
 
     def _advice(self) -> tuple[Line, ...]:
-        """Return the text to show instead of rows; () if there are rows."""
-        shown = None if self.viewport.shown is None else self.viewport.shown.snapshot
-        if shown is not None and not shown.matched and self.filter is not None and shown.total:
-            return no_match(self.view, shown.total, self.filter.text, self.esc_text)
-        return () if shown is None or shown.matched else self.final or shown.notes or self.advice
+        """Return the text to show instead of rows, as wide as the table; () if there are rows."""
+        if (window := self.viewport.shown) is None or (shown := window.snapshot).matched:
+            return ()
+        text = self.final or shown.notes or self.advice
+        if self.filter is not None and shown.total:
+            text = no_match(self.view, shown.total, self.filter.text, self.esc_text)
+        return tuple(part for line in text for part in flowed(line, self.size.width - 3))

@@ -12,7 +12,7 @@ from nettop.session.status import Status
 from nettop.ui.actions.registry import COMMANDS
 from nettop.ui.commands import CommandContext
 from nettop.ui.palette import Palette
-from nettop.ui.strips import crop, fit, fit_path, plain, spread, width_of
+from nettop.ui.strips import crop, fit, fit_path, flowed, keys_line, plain, spread, width_of
 from nettop.ui.theme import FALLBACK
 from nettop.ui.widgets.bar_lines import header_lines, hints_line, tabs_line, title_line
 from nettop.ui.widgets.prompt import caret_line
@@ -130,3 +130,11 @@ def test_every_kind_of_the_timeline_has_its_own_scale_and_ends_with_now() -> Non
     new, update, destroy = plain(timeline_lines([(0, 0, 0), (800, 100, 0), (400, 100, 0)], 3, 120)).split("\n")
     assert new.split()[:3] == ["NEW", "█▄", "400/s"] and new.endswith("peak 800/s")
     assert update.split()[1] == "██" and destroy.split() == ["DESTROY", "0/s", "peak", "0/s"]
+
+
+def test_advice_flows_over_lines_and_keeps_its_keys() -> None:
+    line = keys_line("", "t", " traces packets on their way, ", "@", " watches another namespace.")
+    found = flowed(line, 24)
+    assert plain(found) == "t traces packets on\ntheir way, @ watches\nanother namespace."
+    assert [text.strip() for part in found for text, role in part if role == "key"] == ["t", "@"]
+    assert flowed((("heading", "heading"),), 24) == [(("heading", "heading"),)]
