@@ -11,8 +11,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 
 from nettop.broker import abi
+from nettop.broker.in_time import open_in_time
 from nettop.broker.requests import Netns
 from nettop.errors import BrokerError, NotPermitted
 from nettop.linux.process import CLONE_NEWNET, IN_DELETE, IN_DELETE_SELF, IN_MOVED_FROM, NS_GET_NSTYPE
@@ -134,7 +136,10 @@ class Namespaces:
 
     def _open_nsfs(self, path: str, spec: str) -> int:
         try:
-            fd = open_nsfs(path, self._nsfs)
+            if path.startswith(f"{NAMED}/") or re.fullmatch(r"/proc/\d+/ns/net", path):
+                fd = open_nsfs(path, self._nsfs)
+            else:
+                fd = open_in_time(partial(open_nsfs, path, self._nsfs))
         except (OSError, ValueError) as error:
             raise _open_error(spec, error) from error
         if fcntl.ioctl(fd, NS_GET_NSTYPE) != CLONE_NEWNET:
@@ -255,6 +260,8 @@ def _path_of(spec: str) -> str:
 
 
 def _open_error(spec: str, error: Exception) -> BrokerError:
+    if isinstance(error, TimeoutError):
+        return BrokerError(f"the file system of {spec} does not answer", _SPEC_REMEDY)
     if isinstance(error, PermissionError):
         return NotPermitted(f"the namespace {spec} cannot be opened", "CAP_SYS_PTRACE is missing: run as root")
     if spec.startswith("pid:"):

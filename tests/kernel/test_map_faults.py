@@ -107,3 +107,24 @@ def test_the_first_page_of_ten_thousand_routes_takes_less_than_a_third_of_a_seco
     last = lists.snapshot(ViewSpec(MapLists.default_columns, height=45, group="routes", scope=ident, follow=True), 0)
     assert any("10.39.15.0/24" in row.cells[2] for row in (*page.rows, *last.rows))
     assert os.path.exists(netns_path(ns))
+
+
+# A file system in user space whose program never answers.
+HUNG = """
+import ctypes, os, subprocess, sys
+fd = os.open("/dev/fuse", os.O_RDWR)
+options = f"fd={fd},rootmode=40000,user_id=0,group_id=0".encode()
+if ctypes.CDLL(None).mount(b"hung", sys.argv[1].encode(), b"fuse", 0, options):
+    sys.exit(77)
+sys.exit(subprocess.run(sys.argv[2:]).returncode)
+"""
+
+
+@only_root("a mount")
+@pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="this kernel has no FUSE")
+def test_a_path_on_a_file_system_that_does_not_answer_holds_up_nothing(tmp_path: Path) -> None:
+    command = ["unshare", "--mount", sys.executable, "-c", HUNG, str(tmp_path)]
+    command += [sys.executable, "-m", "nettop", "map", "--netns", f"{tmp_path}/x"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (EXIT_FAILED, "")
+    assert done.stderr.startswith(f"nettop: the file system of {tmp_path}/x does not answer")
