@@ -26,7 +26,7 @@ class GapReason(Enum):
 class TextKind(Enum):
     """Text that only a tool or procfs renders. Each snapshot is one Custom Block in a recording."""
 
-    NFT_RULESET = "nft-ruleset"  # nft -a -t list ruleset (handles, no set elements)
+    NFT_RULESET = "nft-ruleset"  # nft -a -t list ruleset (handles, no set elements), or a part of it
     # With a first line `# nettop {…}`: the handles of the rules by table and chain, and what failed.
     IPTABLES_SAVE = "iptables-save"  # iptables-nft-save -c
     IP6TABLES_SAVE = "ip6tables-save"
@@ -51,6 +51,8 @@ class TextKind(Enum):
     DROP_RECORDS = "drop-records"  # the same one by one, while a trace runs
     NET_STATISTICS = "net-statistics"  # "== /proc/net/snmp\n…" blocks of the namespace's files that exist
 
+
+NATIVE = "native"  # the part of TextKind.NFT_RULESET without the tables that iptables-nft and its kin made
 
 # A tracing table is called TRACE_PREFIX and more. Its chain TRACE_MARK marks packets that those of TRACE_MARKING send
 # there. These and those of TRACE_HOOKS are the first of the hook that they are called after; TRACE_ENDS are the last.

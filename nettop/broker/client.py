@@ -187,9 +187,9 @@ class Broker:
         """Return a text snapshot as its tool printed it (any bytes); b"" when there is nothing of that kind."""
         return self.text_cost(ns, kind)[0]
 
-    def text_cost(self, ns: Netns, kind: TextKind) -> tuple[bytes, int]:
-        """Return the same, and the time in ns that the processor took for it, with the tool's."""
-        body, fds = self._call(requests.GetText(ns.handle, kind), seconds=SLOW_CALL_SECONDS, fds=1)
+    def text_cost(self, ns: Netns, kind: TextKind, part: str = "") -> tuple[bytes, int]:
+        """Return the same, or `part` of it, and the time in ns that the processor took for it, with the tool's."""
+        body, fds = self._call(requests.GetText(ns.handle, kind, part), seconds=SLOW_CALL_SECONDS, fds=1)
         return wire.read_memfd(fds[0], OUTPUT_LIMIT), int(body["cost_ns"])
 
     def open_sysctl(self, ns: Netns, name: str) -> int:

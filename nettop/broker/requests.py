@@ -268,10 +268,11 @@ class ReleaseSocket:
 
 @dataclass(frozen=True, slots=True)
 class GetText:
-    """Read one kind of text in a namespace."""
+    """Read one kind of text in a namespace. `part` of NFT_RULESET: `inet fw` (a table) or NATIVE; "": all of it."""
 
     netns: int
     what: TextKind
+    part: str = ""
 
 
 @dataclass(frozen=True, slots=True)

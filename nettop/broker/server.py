@@ -281,7 +281,8 @@ class Server:
             if tool.names and not texts.has_tables(tool.names):
                 return {"cost_ns": 0}, (wire.sealed_memfd("nettop-text", b""),)
         netns = None if tool.of_host else self._fd(request.netns)
-        task = ChildTask(request.what.value, tool.run, netns, texts.SECONDS, tool.capabilities, tool.gid)
+        run = partial(tool.run, request.part) if request.part else tool.run
+        task = ChildTask(request.what.value, run, netns, texts.SECONDS, tool.capabilities, tool.gid)
         self._start(request_id, request.netns, task, lambda memfd: ({}, (memfd,)))
 
     def _open_sysctl(self, _id: int, request: requests.OpenSysctl) -> Answer:

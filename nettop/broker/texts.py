@@ -26,7 +26,7 @@ _ROOT_GROUP = 0  # /proc/net/ip_tables_names is readable for root's group (mode 
 class Tool:
     """The way a child makes one kind of text."""
 
-    run: Callable[[], None]
+    run: Callable[..., None]  # without arguments, or with GetText.part
     capabilities: frozenset[int] = frozenset({NET_ADMIN})
     gid: int = NOBODY
     of_host: bool = False  # made where the broker was started

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -20,9 +21,9 @@ from nettop.decode.nftables.members import rows_of
 from nettop.errors import EXIT_FAILED, EXIT_OK, BrokerError, FilterError, UsageError
 from nettop.headless.finding_lines import finding_lines as lines_of_findings
 from nettop.headless.load import engine_of, fill, final_code, report_errors
-from nettop.headless.rule_reading import SETS, Settled, watched
+from nettop.headless.rule_reading import LISTING, SETS, Settled, watched
 from nettop.headless.streaming import LineOutput
-from nettop.kinds import TRACE_PREFIX
+from nettop.kinds import TRACE_PREFIX, TextKind
 from nettop.model.ruleset.findings import chain_key, findings
 from nettop.model.ruleset.lines import json_lines
 from nettop.model.ruleset.merge import LEGACY
@@ -91,7 +92,7 @@ def _live(options: argparse.Namespace, reading: SetReading) -> tuple[Intake, int
 
 def _read(live: LiveSources, plumbing: Plumbing, reading: SetReading) -> tuple[Intake, int]:
     engine = Intake(live.netns.label)
-    fill(engine, plumbing, Enough())
+    fill(engine, plumbing, Enough(live))
     reading(live, engine)
     return engine, report_errors(engine.failures)
 
@@ -133,16 +134,28 @@ def _display_filter(expression: str) -> Filter | None:
 
 
 class Enough:
-    """A predicate of the models and items, true once the ruleset is known and its sets are read."""
+    """A predicate of the models and items, true once the ruleset is known and its sets are read.
 
-    def __init__(self) -> None:
+    Rules in the tables of iptables that it cannot print have their words from nft's listing of all, read only then.
+    """
+
+    def __init__(self, live: LiveSources) -> None:
         self._settled, self._has_sets = Settled(), False
+        self._live: LiveSources | None = live  # None: all is listed
+        self._listed_ns = 0  # the time from which on a listing is one of all
 
     def __call__(self, engine: Intake, item: Item | None) -> bool:
         """Return whether what is known is enough."""
         stream = engine.streams.get(item.stream) if isinstance(item, End) and item.stream is not None else None
         self._has_sets = self._has_sets or (stream is not None and stream.name == SETS.stream)
-        return self._settled(engine) and self._has_sets
+        ruleset = engine.ruleset
+        if self._live is not None and ruleset.is_read and ruleset.picture.missing_texts:
+            self._live.stop(LISTING)
+            self._listed_ns = time.time_ns()
+            self._live.watch(LISTING)
+            self._live = None
+        has_listing = ruleset.texts.requested_ns.get(TextKind.NFT_RULESET, -1) >= self._listed_ns
+        return self._settled(engine) and self._has_sets and has_listing
 
 
 class SetReading:
@@ -231,8 +244,9 @@ def _missing_words(ruleset: Ruleset) -> Iterator[str]:
 
 
 def _reason(ruleset: Ruleset) -> str:
-    newer = ruleset.texts.older_than(ruleset.changed_ns)
-    return "they are newer than the last listing of their tool" if newer else "their tool does not print them"
+    if ruleset.wants_text():
+        return "they are newer than the last listing of their tool"
+    return "their tool does not print them"
 
 
 def lines(

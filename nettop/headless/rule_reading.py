@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from nettop.broker.client import Broker
 from nettop.headless.streaming import sources_of
+from nettop.kinds import NATIVE
 from nettop.pipeline import feeds
 from nettop.pipeline.ingest import Plumbing
 from nettop.pipeline.live_sources import LiveSources
@@ -20,11 +21,14 @@ if TYPE_CHECKING:
 
 SETTLE_S, _QUIET_S = 6.0, 0.3
 # One listing is wanted now, whatever share of a core it takes.
-RULE_FEEDS = (
+LISTING = replace(feeds.NFT_LISTING, share=None)
+_OTHERS = (
     replace(feeds.NFT_EVENTS, rest_s=0.0),
     replace(feeds.NFT, every_s=SETTLE_S, share=None),
-    *(replace(feed, share=None) for feed in feeds.RULE_TEXTS),
+    replace(feeds.SAVES, share=None),
 )
+RULE_FEEDS = (*_OTHERS, LISTING)
+_NATIVE_LISTING = replace(LISTING, part=NATIVE)  # the words of all other rules are those of iptables and its kin
 
 VERDICT_MAPS = replace(feeds.NFT_SETS, source=VerdictMapDump)  # without the elements of other sets
 SETS = replace(VERDICT_MAPS, every_s=None, share=None)
@@ -35,7 +39,7 @@ def watched(broker: Broker, netns_spec: str) -> Iterator[tuple[LiveSources, Plum
     """Yield the sources of a namespace, which read its rules and sets, and the plumbing that has their items."""
     plumbing = Plumbing()
     with sources_of(broker, netns_spec, plumbing) as live:
-        live.watch(*RULE_FEEDS, SETS)
+        live.watch(*_OTHERS, _NATIVE_LISTING, SETS)
         yield live, plumbing
 
 

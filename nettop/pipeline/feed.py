@@ -45,6 +45,7 @@ class Feed:
     gather_ns: int = 20_000_000  # events of this time make a batch: prompt for a person, dense for NumPy
     rcvbuf: int = 8 << 20  # receive buffer of that socket, bytes
     texts: tuple[TextKind, ...] = ()
+    part: str = ""  # of the text that is read
     every_s: float | None = None  # None: only at the start and when poked
     # Views that show it ("flows/detail": one row); none: `every_s` always applies.
     shown_in: frozenset[str] = frozenset()

@@ -214,6 +214,7 @@ NFT_EVENTS = Feed(
     wakes=("nft", "listing", "saves"),
     rest_s=0.2,
 )
+RULE_CHANGES = replace(NFT_EVENTS, wakes=("nft",))  # where models request the words of what has changed
 _TABLES = Round("nft-tables", (ReadRequest.NFT_TABLES,))
 _CHAINS, _RULES = Round("nft-chains", (ReadRequest.NFT_CHAINS,)), Round("nft-rules", (ReadRequest.NFT_RULES,))
 _OBJECTS = Round("nft-objects", (ReadRequest.NFT_OBJECTS,))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Collection
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from nettop.batch import Batch, Source, Stream
 from nettop.broker.client import Broker
 from nettop.broker.requests import DumpFilter, NetlinkSocket, Netns
+from nettop.kinds import TextKind
 from nettop.pipeline import feeds
 from nettop.pipeline.captures import Captures
 from nettop.pipeline.feed import Feed
@@ -21,6 +23,7 @@ from nettop.sources.texts import TextSource
 if TYPE_CHECKING:
     from nettop.pipeline.map_sources import MapSources
 
+_MAX_PARTS = 4  # of a listing: the whole costs little more than many
 _REST_PER_COST = 100  # pause between two reported changes, in multiples of the cost of the dump that they cause
 
 
@@ -74,6 +77,19 @@ class LiveSources:
         """Read these feeds again now, if they are running."""
         self._poke(*(feed.name for feed in poked))
 
+    def want_texts(self, wanted: Collection[tuple[TextKind, tuple[str, str] | None]]) -> None:
+        """Read these texts of rules when their share allows it; of nft's listing only the tables named."""
+        for feed in feeds.RULE_TEXTS:
+            tables = [table for kind, table in wanted if kind in feed.texts]
+            parts = tuple("" if table is None else " ".join(table) for table in tables)
+            if feed is not feeds.NFT_LISTING or len(parts) > _MAX_PARTS or "" in parts:
+                parts = ("",) if parts else ()
+            _, source, thread = self._running.get(feed.name, (feed, None, None))
+            if isinstance(source, TextSource) and thread is not None:
+                source.want(parts)
+                if parts:
+                    thread.wake()
+
     def pace(self, visible: frozenset[str], recorded: bool, still: int = 0) -> None:
         """Set the pace of every feed, as Feed.polling() says. A feed that becomes visible is read at once.
 
@@ -125,7 +141,7 @@ class LiveSources:
 
     def _texts(self, feed: Feed, once: bool) -> None:
         stream, seq = self._stream(feed), self._plumbing.seq
-        source = TextSource(stream, self.broker, self.netns, feed.texts, seq, feed.every_s, once, feed.share)
+        source = TextSource(stream, self.broker, self.netns, feed.texts, seq, feed.every_s, once, feed.share, feed.part)
         self._start_polling(feed, source, stream)
 
     def trace_log(self) -> None:

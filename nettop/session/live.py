@@ -200,7 +200,7 @@ class LiveSession(Session):
             for sources in found:
                 self._conntrack(sources)
                 sources.watch(*feeds.EVERYWHERE)
-            found[0].watch(*feeds.SHOWN)
+            found[0].watch(feeds.RULE_CHANGES, *feeds.SHOWN)
         except BaseException:
             self._running = before
             run.close()
@@ -273,8 +273,9 @@ class LiveSession(Session):
         if (ended := self._tracer.look(engine, time.time_ns())) is not None:
             self._act(lambda: self._tracer.stop(ended), lambda error: None)
         sources = watched[0]
-        if engine.ruleset.wants_text() or engine.ruleset.wants_dump():
-            self._poke(sources, feeds.NFT, *feeds.RULE_TEXTS, every_s=sources.rest_ns(feeds.NFT_EVENTS) / 1e9)
+        if engine.ruleset.wants_dump():
+            self._poke(sources, feeds.NFT, every_s=sources.rest_ns(feeds.NFT_EVENTS) / 1e9)
+        sources.want_texts([*engine.ruleset.texts.wanted()])
         if engine.ruleset.has_legacy():
             sources.watch(feeds.LEGACY_TEXTS)
         if self._saving.recorder is not None and engine.ruleset.texts.name_ipsets:

@@ -139,7 +139,9 @@ class DumpSource:
         if current.rest_ns_a_byte:
             self._not_before_ns[current] = self._began_ns + answered * current.rest_ns_a_byte
         again = not self._exchange.complete and not self._exchange.refused
-        if again and self._tries < len(_RETRIES_NS):
+        # Where changes come without a pause no dump is of one state: then the next turn is enough, if there is one.
+        tries = 1 if self._exchange.interrupted and self._interval_ns is not None else len(_RETRIES_NS)
+        if again and self._tries < tries:
             self._next_ns = time.monotonic_ns() + _RETRIES_NS[self._tries]
             self._tries += 1
             return items

@@ -117,6 +117,11 @@ class Exchange:
         return self._whole and not self._interrupted
 
     @property
+    def interrupted(self) -> bool:
+        """True if the last round that ended has all answers, but the table changed meanwhile."""
+        return self._whole and self._interrupted
+
+    @property
     def due_ns(self) -> int:
         """Timeout of the round if the kernel does not answer, in monotonic ns; 0 before the first request."""
         return self._answered_ns + _TIMEOUT_NS if self._requested else 0
@@ -189,7 +194,7 @@ class Exchange:
 
     def _mark(self, begin: bool) -> DumpMark:
         what = self._round.what if self._round else ""
-        ends = (self.complete, self._whole and self._interrupted) if not begin else (False, False)
+        ends = (self.complete, self.interrupted) if not begin else (False, False)
         return DumpMark(self._stream, self._seq.next(), time.time_ns(), what, begin, *ends)
 
     def _value(self, name: str) -> str:

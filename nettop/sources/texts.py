@@ -13,13 +13,15 @@ from nettop.errors import BrokerError
 from nettop.kinds import TextKind
 
 _REST_NS = 500_000_000  # between two turns: each snapshot is a process
+_PARTS_REST_NS = 2_000_000_000
+_ALL = ("",)
 
 
 class TextSource:
     """The source of the stream "text": one snapshot a read, since each may take long. A failure is a Text with `error`.
 
     `interval` seconds between turns; None: only when poked; `once`: one turn, then the End. With `share` the tools
-    take at most that part of a core.
+    take at most that part of a core. `part`: GetText.part.
     """
 
     def __init__(
@@ -32,16 +34,18 @@ class TextSource:
         interval: float | None = None,
         once: bool = False,
         share: float | None = None,
+        part: str = "",
     ) -> None:
         self._stream, self._broker, self._netns, self._seq = stream, broker, netns, seq
         self._kinds, self._once = tuple(kinds), once
         self._interval_ns = None if interval is None else int(interval * 1e9)
-        self._share = share
-        self._took_ns = 0  # of processors, in the current turn or the last one
-        self._todo: deque[TextKind] = deque()
+        self._share, self._part = share, part
+        self._todo: deque[tuple[TextKind, str]] = deque()
         self._announced = False
-        self._poked = True
-        self._ended_ns = time.monotonic_ns() - _REST_NS
+        self._poked, self._wanted = True, tuple[str, ...]()
+        # Of the last turn that read all (True), and of the last one that read parts: ns of processors, and its end.
+        self._took_ns, self._ended_ns = {True: 0, False: 0}, {True: 0, False: 0}
+        self._reads_all = True  # the current turn
 
     def fileno(self) -> None:
         """Return None: there is no descriptor to wait on."""
@@ -51,14 +55,30 @@ class TextSource:
         """Return 0 during a turn, else the time of the next one; without an interval None until poked."""
         if self._todo or not self._announced:
             return 0
-        rest_ns = max(_REST_NS, int(self._took_ns / self._share) if self._share else 0)
-        if self._poked:
-            return self._ended_ns + rest_ns
-        return None if self._interval_ns is None else self._ended_ns + max(self._interval_ns, rest_ns)
+        return self._next_turn()[0]
+
+    def _next_turn(self) -> tuple[int | None, tuple[str, ...]]:
+        """Return the time of the next turn, and the parts that it reads."""
+        wanted, turns = self._wanted, list[tuple[int, tuple[str, ...]]]()
+        if wanted and wanted != _ALL:
+            turns.append((self._ended_ns[False] + self._rest_ns(all_of_it=False), wanted))
+        if self._poked or wanted == _ALL:
+            turns.append((self._ended_ns[True] + self._rest_ns(all_of_it=True), _ALL))
+        elif self._interval_ns is not None:
+            turns.append((self._ended_ns[True] + max(self._interval_ns, self._rest_ns(all_of_it=True)), _ALL))
+        return min(turns, default=(None, ()))
+
+    def _rest_ns(self, all_of_it: bool) -> int:
+        share_ns = int(self._took_ns[all_of_it] / self._share) if self._share else 0
+        return max(_REST_NS if all_of_it else _PARTS_REST_NS, share_ns)
 
     def poke(self) -> None:
         """Read all texts again. Thread-safe; the thread that waits on due_ns() must be woken after it."""
         self._poked = True
+
+    def want(self, parts: tuple[str, ...]) -> None:
+        """Read these parts (GetText.part) in the next turn, and no others wanted before. Thread-safe as poke()."""
+        self._wanted = parts
 
     def pace(self, interval: float | None) -> None:
         """Set the seconds between turns. Thread-safe, like poke()."""
@@ -68,16 +88,17 @@ class TextSource:
         """Return the next snapshot of the turn. Blocks while its tool runs (the broker ends it after 15 s)."""
         items: list[Item] = [] if self._announced else [StreamAdded(self._stream, self._seq.next())]
         self._announced = True
-        due = self.due_ns()
+        due, parts = self._next_turn()
         if not self._todo and due is not None and time.monotonic_ns() >= due:
-            self._poked = False
-            self._took_ns = 0
-            self._todo.extend(self._kinds)
+            self._reads_all, self._wanted = parts == _ALL, ()
+            self._poked = self._poked and not self._reads_all
+            self._took_ns[self._reads_all] = 0
+            self._todo.extend((kind, part or self._part) for part in parts for kind in self._kinds)
         if not self._todo:
             return items
-        items.append(self._text(self._todo.popleft()))
+        items.append(self._text(*self._todo.popleft()))
         if not self._todo:
-            self._ended_ns = time.monotonic_ns()
+            self._ended_ns[self._reads_all] = time.monotonic_ns()
             items += [End(self._stream.id, self._seq.next())] if self._once else []
         return items
 
@@ -88,12 +109,12 @@ class TextSource:
     def close(self) -> None:
         """Do nothing: no descriptor is open."""
 
-    def _text(self, what: TextKind) -> Text:
+    def _text(self, what: TextKind, part: str) -> Text:
         began, asked_ns = time.thread_time_ns(), time.monotonic_ns()
         body, error, requested_ns = b"", "", time.time_ns()  # changes while the tool runs may be missing in its output
         try:
-            body, cost_ns = self._broker.text_cost(self._netns, what)
+            body, cost_ns = self._broker.text_cost(self._netns, what, part)
         except BrokerError as failed:
             error, cost_ns = str(failed), time.monotonic_ns() - asked_ns  # perhaps it was ended
-        self._took_ns += cost_ns + time.thread_time_ns() - began
+        self._took_ns[self._reads_all] += cost_ns + time.thread_time_ns() - began
         return Text(self._stream.id, self._seq.next(), requested_ns, what, body, error)

@@ -12,7 +12,7 @@ import pytest
 from nettop.broker.client import Broker
 from nettop.decode.sysctls import sysctl_values
 from nettop.errors import BrokerError
-from nettop.kinds import TextKind
+from nettop.kinds import NATIVE, TextKind
 from tests.kernel.live import sysctl
 from tests.kernel.namespaces import Lab, poll, run_in
 
@@ -41,6 +41,23 @@ def test_the_ruleset_is_the_terse_listing_with_handles(broker: Broker, lab: Lab)
     assert text.decode() == run_in(full, "nft", "-a", "-t", "list", "ruleset")
     assert b"# handle" in text and b"192.0.2.1" not in text
     assert broker.text(broker.netns(empty), TextKind.NFT_RULESET) == b""
+
+
+def test_a_part_of_the_listing_is_one_table_or_those_that_no_tool_of_xtables_made(broker: Broker, lab: Lab) -> None:
+    spec = lab.netns("parts")
+    script = "table inet fw { chain in { tcp dport 22 counter accept; }; }\ntable ip nat { chain prerouting { }; }\n"
+    run_in(spec, "nft", "-f", "-", stdin=script)
+    run_in(spec, "iptables-nft", "-A", "FORWARD", "-p", "tcp", "-j", "ACCEPT")
+    run_in(spec, "ebtables-nft", "-A", "FORWARD", "-j", "ACCEPT")
+    ns = broker.netns(spec)
+    table = run_in(spec, "nft", "-a", "-t", "list", "table", "inet", "fw").encode()
+    one, _ = broker.text_cost(ns, TextKind.NFT_RULESET, "inet fw")
+    assert one == b'# nettop {"part": "inet fw"}\n' + table
+    assert broker.text_cost(ns, TextKind.NFT_RULESET, "inet gone")[0] == b'# nettop {"part": "inet gone"}\n'
+    native, _ = broker.text_cost(ns, TextKind.NFT_RULESET, NATIVE)
+    assert native == table + run_in(spec, "nft", "-a", "-t", "list", "table", "ip", "nat").encode()
+    every = broker.text(ns, TextKind.NFT_RULESET)
+    assert broker.text_cost(ns, TextKind.NFT_RULESET, "inet fw; list")[0] == every, "no word of nft: all is listed"
 
 
 def test_a_comment_that_is_not_utf8_comes_through_as_it_is(broker: Broker, lab: Lab) -> None:

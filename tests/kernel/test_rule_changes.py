@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from contextlib import closing
+from itertools import count
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -12,8 +13,11 @@ from typing import Any
 import pytest
 
 from nettop.broker.client import Broker
+from nettop.broker.requests import Netns
 from nettop.kinds import TextKind
 from nettop.model.ruleset.changes.log import Commit
+from nettop.model.ruleset.merge import RuleView
+from nettop.model.ruleset.texts import RULESET_KINDS
 from nettop.session.live import LiveSession
 from tests.kernel.commits import commits as repeated_commits
 from tests.kernel.namespaces import Lab, poll, run_in
@@ -104,7 +108,21 @@ def one_rule_less_and_one_more(number: int) -> str:
     return f"flush chain inet fw lan; add rule inet fw lan udp dport {number} accept"
 
 
-def test_commits_without_a_pause_are_logged_as_they_come_and_words_come_again(broker: Broker, lab: Lab) -> None:
+def noted_texts(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> list[tuple[TextKind, str]]:
+    """Return a list that grows with each text, or part of it, that the broker is asked for."""
+    asked, ask = list[tuple[TextKind, str]](), broker.text_cost
+
+    def text_cost(ns: Netns, kind: TextKind, part: str = "") -> tuple[bytes, int]:
+        asked.append((kind, part))
+        return ask(ns, kind, part)
+
+    monkeypatch.setattr(broker, "text_cost", text_cost)
+    return asked
+
+
+def test_commits_without_a_pause_are_logged_as_they_come_and_words_come_again(
+    broker: Broker, lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ns = lab.netns("c")
     run_in(ns, "nft", "-f", "-", stdin=RULES)
     run_in(ns, "iptables-nft", "-A", "INPUT", "-p", "tcp", "--dport", "80", "-j", "ACCEPT")
@@ -112,15 +130,48 @@ def test_commits_without_a_pause_are_logged_as_they_come_and_words_come_again(br
         ruleset = lambda put: session._run.on_models(lambda engine, now_ns: put([engine.ruleset]))  # noqa: E731
         poll(lambda: is_whole(session), what="the rules are read")
         (found,) = answer(ruleset)
+        asked = noted_texts(broker, monkeypatch)
+        saved = asked.count((TextKind.IPTABLES_SAVE, ""))
         with repeated_commits(ns, one_rule_less_and_one_more, 0.02):
             poll(lambda: len(commits(session)) >= 50, 10.0, "50 commits in the log")
             assert found.stale(), "the words are marked old"
             last = commits(session)[-1]
             assert last.by.startswith("nft (") and {one.sign for one in last.changes} <= {"+", "-"}
             assert any("[ immediate reg 0 accept ]" in one for one in told([last])), "its expressions, without words"
-            for kind in (TextKind.NFT_RULESET, TextKind.IPTABLES_SAVE):
-                before = found.texts.valid_ns[kind]
-                poll(lambda kind=kind, before=before: found.texts.valid_ns[kind] > before, 15.0, kind.value)  # type: ignore[misc]
+            before = asked.count((TextKind.NFT_RULESET, "inet fw"))
+            poll(lambda: asked.count((TextKind.NFT_RULESET, "inet fw")) > before + 1, 15.0, "listings of the table")
+            assert asked.count((TextKind.IPTABLES_SAVE, "")) == saved, "its rules are as they were"
         last_rule = re.compile(r"\+ inet fw lan 1  udp dport \d+ accept")
         poll(lambda: any(map(last_rule.fullmatch, told(commits(session)[-1:]))), WORDS_S, "the words of the last rule")
         assert all(len(one.changes) <= 2 for one in commits(session)), "each commit by itself"
+
+
+def test_commits_in_one_table_have_no_other_one_listed_and_its_words_are_new_within_seconds(
+    broker: Broker, lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ns = lab.netns("d")
+    run_in(ns, "nft", "-f", "-", stdin=RULES)
+    run_in(ns, "iptables-nft", "-A", "INPUT", "-p", "tcp", "--dport", "80", "-j", "ACCEPT")
+    run_in(ns, "nft", "add table inet other; add chain inet other c")
+    with closing(LiveSession(broker, ns)) as session:
+        rules = lambda put: session._run.on_models(lambda engine, now_ns: put(engine.ruleset.picture.rules))  # noqa: E731
+        poll(lambda: is_whole(session), what="the rules are read")
+        asked = noted_texts(broker, monkeypatch)
+        port = count(1000)
+        script = lambda _: f"add rule inet other c tcp dport {next(port)} counter"  # noqa: E731
+        with repeated_commits(ns, script, 0.05):
+            for _ in range(3):
+                least = next(port)
+                poll(lambda least=least: newest_port(answer(rules)) >= least, 10.0, "the words of a newer rule")  # type: ignore[misc]
+        last = next(port) - 1
+        poll(lambda: newest_port(answer(rules)) == last and is_whole(session), what="all words")
+        told = {one.raw.handle: one.text for one in answer(rules)}
+    rules_now = run_in(ns, "nft", "-a", "list", "table", "inet", "other")
+    assert {one for one in asked if one[0] in RULESET_KINDS} == {(TextKind.NFT_RULESET, "inet other")}
+    assert all(re.search(rf"\t{re.escape(told[int(handle)])} # handle {handle}\n", rules_now)
+               for handle in re.findall(r"counter.* # handle (\d+)", rules_now))  # fmt: skip
+
+
+def newest_port(rules: list[RuleView]) -> int:
+    found = [re.search(r"^tcp dport (\d+) counter", one.text or "") for one in rules]
+    return max((int(one[1]) for one in found if one), default=0)

@@ -98,6 +98,24 @@ table ip other {
 """
 
 
+def test_rules_of_nft_in_a_table_of_iptables_have_the_words_of_nft(lab: Lab) -> None:
+    spec = lab.netns("mixed")
+    run_in(spec, "iptables-nft", "-A", "INPUT", "-p", "tcp", "-m", "multiport", "--dports", "80,443", "-j", "ACCEPT")
+    vmap = "tcp dport vmap { 22 : accept, 23 : jump more }"
+    run_in(spec, "nft", f"add chain ip filter more; add rule ip filter INPUT {vmap}; add table ip nat")
+    run_in(spec, "nft", "add chain ip nat post; add rule ip nat post counter masquerade")
+    done = nettop("rules", "--json", "--netns", spec)
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    texts = {row["text"]: (row["backend"], row["jumps"], row["stale"]) for row in rows if row["kind"] == "rule"}
+    assert (done.returncode, done.stderr) == (0, "")
+    assert texts == {
+        "-p tcp -m multiport --dports 80,443 -j ACCEPT": ("iptables-nft", [], False),
+        vmap: ("nft", ["more"], False),
+        "counter packets 0 bytes 0 masquerade": ("nft", [], False),
+        "policy accept": ("iptables-nft", [], False),
+    }
+
+
 def test_a_listing_has_titles_for_its_numbers_and_a_nested_chain_is_indented(lab: Lab) -> None:
     spec = lab.netns("tree")
     run_in(spec, "nft", "-f", "-", stdin=TREE)

@@ -30,6 +30,8 @@ _RECEIVE = 1 << 20  # bytes: larger than any datagram of a dump
 _TIMEOUT_S = 5.0
 _BODY = NLMSG_HDRLEN + NFGEN_LENGTH
 _EXTENSIONS = (b"match\0", b"target\0")  # names of expressions
+XTABLES = frozenset({b"filter", b"nat", b"mangle", b"raw", b"security", b"broute"})  # the tables of all xtables tools
+_XTABLES_CHAINS = frozenset({b"PREROUTING", b"INPUT", b"FORWARD", b"OUTPUT", b"POSTROUTING", b"BROUTING"})
 
 
 class ChainName(NamedTuple):
@@ -71,9 +73,7 @@ class Kernel:
 
     def inventory(self, family: str = "") -> Inventory:
         """Return what exists, of one family or of all. Raises OSError and MalformedError."""
-        found = Inventory(self.tables(family))
-        for of, one in self._dump(nft.NFT_MSG_GETCHAIN, family):
-            found.chains[ChainName(of, _name(one, nft.NFTA_CHAIN_TABLE), _name(one, nft.NFTA_CHAIN_NAME))] = []
+        found = Inventory(self.tables(family), {chain: [] for chain in self._chains(family)})
         for of, one in self._dump(nft.NFT_MSG_GETRULE, family):
             chain = ChainName(of, _name(one, nft.NFTA_RULE_TABLE), _name(one, nft.NFTA_RULE_CHAIN))
             if not _is_policy(of, one.raw(nft.NFTA_RULE_USERDATA)):
@@ -86,6 +86,19 @@ class Kernel:
             (of, _name(table, nft.NFTA_TABLE_NAME)): table.number(nft.NFTA_TABLE_HANDLE) or 0
             for of, table in self._dump(nft.NFT_MSG_GETTABLE, family)
         }
+
+    def native_tables(self) -> list[tuple[str, bytes]]:
+        """Return the tables that no xtables tool made, by the names of chains, or that have flowtables.
+
+        Raises OSError and MalformedError.
+        """
+        made = {chain[:2] for chain in self._chains() if chain.table in XTABLES and chain.name in _XTABLES_CHAINS}
+        made -= {(of, _name(one, nft.NFTA_FLOWTABLE_TABLE)) for of, one in self._dump(nft.NFT_MSG_GETFLOWTABLE, "")}
+        return [table for table in self.tables() if table not in made]
+
+    def _chains(self, family: str = "") -> Iterator[ChainName]:
+        for of, one in self._dump(nft.NFT_MSG_GETCHAIN, family):
+            yield ChainName(of, _name(one, nft.NFTA_CHAIN_TABLE), _name(one, nft.NFTA_CHAIN_NAME))
 
     def generation(self) -> int:
         """Return the id of the ruleset's generation, 0 if there is none. Raises OSError and MalformedError."""

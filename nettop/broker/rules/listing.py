@@ -6,12 +6,15 @@ nft 1.0.6 crashes on some rules of iptables, such as `hashlimit` with `--hashlim
 from __future__ import annotations
 
 import re
+from functools import cached_property
 
 from nettop.broker.rules.inventory import ChainName, Inventory, Kernel
 from nettop.broker.rules.report import write_report
 from nettop.broker.rules.tool import UNSETTLED, Runner, ToolResult
+from nettop.kinds import NATIVE
 
 SECONDS = 12.0
+_MAX_RUNS = 8  # of nft, instead of one that lists all: each starts in 4 ms
 # The names that nft reads as one word: others would be read as more of the command.
 _WORD = re.compile(rb"[A-Za-z][A-Za-z0-9/\\_.-]*")
 _TABLE_LINE = re.compile(rb"^(table \S+ \S+ \{)$", re.MULTILINE)
@@ -24,23 +27,40 @@ class _Listing:
         self.failures: list[str] = []
         self.unsettled = False  # changes come faster than all of it can be listed, so only small parts can
 
+    @cached_property
+    def before(self) -> Inventory:
+        """All chains before they are listed one by one."""
+        return self.kernel.inventory()
+
     def ruleset(self) -> bytes:
         whole = self._list("ruleset")
         if not whole.failure:
             return whole.output
-        self.failures.append(whole.failure)
-        self.unsettled = whole.failure == UNSETTLED
-        before = self.kernel.inventory()
-        tables = [table for table in before.tables if _WORD.fullmatch(table[1])]
-        return b"".join(self._table(before, *table) for table in tables if not self.runner.is_over)
+        self._failed(whole.failure)
+        return b"".join(self.table(*table) for table in self.before.tables if _WORD.fullmatch(table[1]))
 
-    def _table(self, before: Inventory, family: str, name: bytes) -> bytes:
+    def native(self) -> bytes:
+        tables = self.kernel.native_tables()
+        if len(tables) > _MAX_RUNS or not all(_WORD.fullmatch(name) for _, name in tables):
+            return self.ruleset()
+        return b"".join(self.table(*table) for table in tables)
+
+    def table(self, family: str, name: bytes) -> bytes:
+        if self.runner.is_over:
+            return b""
         if not self.unsettled:
             whole = self._list("table", family, name)
             if not whole.failure:
                 return whole.output
-        chains = [chain for chain in before.chains if (chain.family, chain.table) == (family, name)]
-        return b"".join(self._chain(before.tables[family, name], chain) for chain in chains)
+            if (family, name) not in self.before.tables:
+                return b""  # it was deleted meanwhile
+            self._failed(whole.failure)
+        chains = [chain for chain in self.before.chains if (chain.family, chain.table) == (family, name)]
+        return b"".join(self._chain(self.before.tables[family, name], chain) for chain in chains)
+
+    def _failed(self, failure: str) -> None:
+        self.failures = self.failures or [failure]
+        self.unsettled = self.unsettled or failure == UNSETTLED
 
     def _chain(self, handle: int, chain: ChainName) -> bytes:
         """Return the chain in its table; the table's line has no handle here."""
@@ -58,8 +78,16 @@ class _Listing:
         return run
 
 
-def list_ruleset() -> None:
-    """Write the listing to stdout, after a line that names what failed, if anything did."""
-    listing = _Listing()
-    body = listing.ruleset()
-    write_report({"failures": listing.failures} if listing.failures else {}, body)
+def list_ruleset(part: str = "") -> None:
+    """Write the listing, or a part of it, to stdout, after a line that says what failed and which table it is of."""
+    listing, report = _Listing(), dict[str, object]()
+    family, _, name = part.partition(" ")
+    if part == NATIVE:
+        body = listing.native()
+    elif _WORD.fullmatch(name.encode()):
+        body, report["part"] = listing.table(family, name.encode()), part
+    else:
+        body = listing.ruleset()
+    if listing.failures:
+        report["failures"] = listing.failures
+    write_report(report, body)

@@ -1,7 +1,8 @@
 """The texts of rules: a line of our own, `# nettop {…}` (JSON, ASCII), if there is more to say; then the tool's.
 
 `failures`: what could not be printed, each in one line. `handles`: by table, its own and by chain those of the rules
-printed, in order. What is printed of a chain that is not in it may be of another time, or incomplete.
+printed, in order; what is printed of a chain that is not in it may be of another time, or incomplete. `part`: the only
+table (`inet fw`) that was requested.
 """
 
 from __future__ import annotations

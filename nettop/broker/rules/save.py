@@ -11,13 +11,12 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from nettop.broker.rules.inventory import ChainName, Inventory, Kernel, Rule
+from nettop.broker.rules.inventory import XTABLES, ChainName, Inventory, Kernel, Rule
 from nettop.broker.rules.report import write_report
 from nettop.broker.rules.tool import Runner
 
 SECONDS, REST_SECONDS = 6.0, 7.0  # for the tool on everything, and for what it did not print
 _EACH = 100  # rules of a chain that are requested one by one; in a longer chain only those that nft has no words for
-TABLES = frozenset({b"filter", b"nat", b"mangle", b"raw", b"security", b"broute"})  # of all xtables tools
 Lines = dict[int, bytes]  # `-A` lines by handle
 _LISTS_BY_CHAIN = "ebtables-nft"  # it has no -S
 _ESCAPED = re.compile(rb"\\.", re.DOTALL)
@@ -56,7 +55,7 @@ class _Save:
 
     def _chains(self) -> Inventory:
         found = self.kernel.inventory(self.family)
-        found.chains = {chain: rules for chain, rules in found.chains.items() if chain.table in TABLES}
+        found.chains = {chain: rules for chain, rules in found.chains.items() if chain.table in XTABLES}
         return found
 
     def _rest(self, before: Inventory, chains: list[ChainName]) -> None:

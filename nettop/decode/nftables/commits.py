@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from nettop.decode.nftables import objects
@@ -48,6 +49,19 @@ class NftCommit:
     generation: Generation | None = None
     changes: list[Announced] = field(default_factory=list)
     members: list[MembersChanged] = field(default_factory=list)
+    flowtables: set[tuple[str, str]] = field(default_factory=set)  # tables (family, name) of those added or deleted
+
+
+def reworded(commits: Collection[NftCommit]) -> set[tuple[str, str]] | None:
+    """Return the tables (family, name) to list again after these commits; None: it is not known.
+
+    Those in which rules may have new words, or flowtables have changed.
+    """
+    if not commits or any(len(commit.changes) >= _MAX_CHANGES for commit in commits):
+        return None
+    added = (one.what for commit in commits for one in commit.changes if one.added)
+    tables = {(one.family, one.table) for one in added if not isinstance(one, NftTable)}
+    return tables.union(*(commit.flowtables for commit in commits))
 
 
 class CommitDecoder:
@@ -74,6 +88,9 @@ class CommitDecoder:
             sets += read.sets
         elif message in (nft.NFT_MSG_NEWSETELEM, nft.NFT_MSG_DELSETELEM):
             self._members(message, data, at, end, family)
+        elif message in (nft.NFT_MSG_NEWFLOWTABLE, nft.NFT_MSG_DELFLOWTABLE):
+            table = Attributes(data, at + _BODY, end).text(nft.NFTA_FLOWTABLE_TABLE)
+            self._commit.flowtables.add((family, table))
         elif message in (*_ADDED, *_DELETED) and len(self._commit.changes) < _MAX_CHANGES:
             self._commit.changes.append(Announced(message in _ADDED, self._decoded(message, data, at, end, family)))
 

@@ -1,4 +1,4 @@
-"""The line before a tool's text, `# nettop {…}`: the handles of what it printed, and what it could not print."""
+"""The line before a tool's text, `# nettop {…}`: what it printed, with handles, and what it could not print."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ Handles = dict[tuple[str, str], tuple[int, list[int]]]
 class Report:
     """The content of the line. `handles`: of the table, and of the rules printed in order, by (table, chain).
 
-    Without the line (an older recording) `handles` is None.
+    Without the line (an older recording) `handles` is None. `part`: the only table listed (family, name).
     """
 
     handles: Handles | None = None
     failures: tuple[str, ...] = ()
+    part: tuple[str, str] | None = None
 
 
 def parse_report(body: bytes) -> tuple[Report, bytes]:
@@ -28,7 +29,8 @@ def parse_report(body: bytes) -> tuple[Report, bytes]:
         return Report(), body
     try:
         found = json.loads(line[len(_MARK) :])
-        return Report(_handles(found.get("handles")), tuple(str(one) for one in found.get("failures", ()))), rest
+        failures = tuple(str(one) for one in found.get("failures", ()))
+        return Report(_handles(found.get("handles")), failures, _part(found.get("part"))), rest
     except (ValueError, TypeError, AttributeError, KeyError):
         return Report(), rest
 
@@ -41,3 +43,10 @@ def _handles(tables: Any) -> Handles | None:
         for table, one in tables.items()
         for chain, handles in one["chains"].items()
     }
+
+
+def _part(part: Any) -> tuple[str, str] | None:
+    if part is None:
+        return None
+    family, _, table = str(part).partition(" ")
+    return family, table

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 
 from nettop.batch import Array, DumpMark, Gap, Text
+from nettop.decode.nftables.commits import reworded
 from nettop.decode.nftables.decoder import NftDecoded, RuleBlock
 from nettop.decode.nftables.objects import Generation, NftTable
 from nettop.decode.nftables.rules import NftRule
@@ -18,7 +19,7 @@ from nettop.model.ruleset.opened_sets import OpenedSets
 from nettop.model.ruleset.order import prove
 from nettop.model.ruleset.rule_tree import RuleRow, tree_of
 from nettop.model.ruleset.sets.contents import SET_DUMPS, SetsDecoded, VerdictBranch
-from nettop.model.ruleset.texts import LEGACY_FAMILY, REQUIRED_KINDS, RULESET_KINDS, RulesetTexts
+from nettop.model.ruleset.texts import LEGACY_FAMILY, RULESET_KINDS, RulesetTexts, TableKey
 
 _INTERRUPTED_AFTER_NS = 1_000_000_000  # an interrupted dump replaces one that is older
 _REST_NS_A_RULE = 1_000_000  # of the dump before: to join 10,000 changed rules takes 150 ms, at most 2 % of a core
@@ -63,9 +64,7 @@ class Ruleset:
         self._dirty = False  # the parts of the picture have changed
         self._joined_current = False
         self._layout_version = 0
-        self._join_pending = (
-            False  # dumps or texts have come since the parts were joined: one join is enough for several
-        )
+        self._join_pending = False  # dumps or texts have come since the parts were joined
         self._uncounted: dict[str | TextKind, int] = {}  # those whose counters are not applied yet, with their time
         self._handles: dict[tuple[str, str, int], tuple[ChainView, RuleView]] = {}
         self._handles_version = -1  # the layout that they are of
@@ -100,7 +99,7 @@ class Ruleset:
         False once Text items with a later ts_ns (the start of the tool) were applied, even with an error: a missing
         tool is not requested again and again.
         """
-        return self.texts.older_than(self.changed_ns)
+        return any(self.texts.wanted())
 
     def wants_dump(self) -> bool:
         """Return whether a dump of tables, chains, rules or objects is older than the latest known change."""
@@ -182,21 +181,18 @@ class Ruleset:
 
     @property
     def is_settled(self) -> bool:
-        """True if all dumps and texts came, and none is older than the latest known change."""
-        asked = all(self.texts.requested_ns.get(kind, -1) >= self.changed_ns for kind in RULESET_KINDS)
-        return asked and not self.wants_dump()
+        """True if all dumps and texts came, and none is older than the latest change of what it shows."""
+        return self.is_read and not self.wants_text() and not self.wants_dump()
 
     def stale(self) -> bool:
         """Return whether the texts shown may be older than the ruleset."""
-        return (self.picture.missing_texts > 0 and self.wants_text()) or any(
-            valid_ns < self.changed_ns for kind, valid_ns in self.texts.valid_ns.items() if kind in REQUIRED_KINDS
-        )
+        return (self.picture.missing_texts > 0 and self.wants_text()) or self.texts.is_old()
 
     def is_stale(self, rule: RuleView) -> bool:
         """Return whether the words of a rule are of a text that is older than the ruleset."""
         if rule.raw is None or rule.text is None:
             return False
-        return self.texts.age_of(None if rule.backend == NFT else rule.raw.family) < self.changed_ns
+        return self.texts.is_stale((rule.raw.family, rule.raw.table), rule.backend == NFT)
 
     def apply(self, item: NftDecoded | SetsDecoded | DumpMark | Text | Gap, now_ns: int) -> None:
         """Apply one item. A Gap (of an nft stream) may hide a change: everything is requested again."""
@@ -212,7 +208,7 @@ class Ruleset:
             if item.begin or (item.what not in _COUNTED and before is not None and before == self.layout_version):
                 return  # it looks as before
         elif isinstance(item, Gap):
-            self.changed_ns = max(self.changed_ns, item.to_ns)
+            self._changed(item.to_ns, None)
         else:
             self._decoded(item)
             return
@@ -229,20 +225,25 @@ class Ruleset:
         if self._pending is not None and self._pending.stream == item.stream:
             self._pending.parts.append(item)
         self.raw.sets.add(item.sets)
-        for generation in item.generations:
-            self._generation(generation)
+        if any([self._generation(generation) for generation in item.generations]):
+            self._changed(max(one.ts_ns for one in item.generations), reworded(item.commits))
         for commit in item.commits if self.is_read else ():
             self.changes.announce(commit, self._picture, self.raw.sets.listed)
 
-    def _generation(self, generation: Generation) -> None:
+    def _changed(self, ts_ns: int, tables: Collection[TableKey] | None) -> None:
+        """Note a change of the rules of these tables; None: perhaps of all."""
+        self.changed_ns = max(self.changed_ns, ts_ns)
+        self.texts.change(ts_ns, tables)
+
+    def _generation(self, generation: Generation) -> bool:
+        """Note a generation of the ruleset. Return whether it is a new one."""
         known = self.generation
         if generation.event and generation.process and len(self._authors) < _MAX_AUTHORS:
             self._authors[generation.author] = None
-        if generation.event or (known is not None and known.id != generation.id):
-            self.changed_ns = max(self.changed_ns, generation.ts_ns)
-        if generation.event or known is None or known.id != generation.id:
-            self.generation = generation
-            self.version += 1
+        changed = generation.event or (known is not None and known.id != generation.id)
+        if changed or known is None:
+            self.generation, self.version = generation, self.version + 1
+        return changed
 
     def _mark(self, mark: DumpMark) -> None:
         if mark.what not in _DUMPS:
@@ -256,10 +257,9 @@ class Ruleset:
             return
         if mark.what == "nft-rules" and self.raw.interrupted != mark.interrupted:
             self.raw.interrupted, self._dirty = mark.interrupted, True
-        before = self._dumped_ns.get(mark.what)
-        self._dumped_ns[mark.what] = pending.begun_ns
+        before, self._dumped_ns[mark.what] = self._dumped_ns.get(mark.what), pending.begun_ns
         if self._store(pending) and before is not None and self.changed_ns <= before:
-            self.changed_ns = pending.begun_ns  # a change that was not announced
+            self._changed(pending.begun_ns, None)  # a change that was not announced
         self._join_pending = True
         if mark.what in _COUNTED:
             self._uncounted[mark.what] = mark.ts_ns

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from nettop.batch import Text
 from nettop.decode.nftables.iptables_save import SavedRule, SavedRuleset, parse_save
 from nettop.decode.nftables.listing import ChainKey, Flowtable, ListedRule, Listing, parse_listing
+from nettop.decode.nftables.report import parse_report
 from nettop.decode.nftables.rules import NftRule
 from nettop.kinds import TextKind
+from nettop.model.ruleset import hooks
 
 SAVE_FAMILY = {
     TextKind.IPTABLES_SAVE: "ip",
@@ -29,6 +31,7 @@ REQUIRED_KINDS = (TextKind.NFT_RULESET, TextKind.IPTABLES_SAVE, TextKind.IP6TABL
 RULESET_KINDS = (TextKind.NFT_RULESET, *SAVE_FAMILY, *LEGACY_FAMILY)
 _SAVE_KIND = {family: kind for kind, family in SAVE_FAMILY.items()}
 
+TableKey = tuple[str, str]  # family, name
 W = TypeVar("W")
 RuleKey = tuple[ChainKey, int | None, int]  # chain, handle of its table, handle of the rule
 
@@ -66,29 +69,71 @@ class RulesetTexts:
     requested_ns: dict[TextKind, int] = field(default_factory=dict)  # Text.ts_ns of the latest, also of a failed one
     valid_ns: dict[TextKind, int] = field(default_factory=dict)  # of the latest without an error
     errors: dict[TextKind, str] = field(default_factory=dict)
+    changed_ns: dict[TableKey | None, int] = field(default_factory=dict)  # of rules, by table; None: perhaps of all
+    _parts_ns: dict[TableKey, int] = field(default_factory=dict)  # valid_ns of listings of one table
     name_ipsets: bool = False  # a rule of iptables uses an IP set
     _versions: Counter[ChainKey | None] = field(default_factory=Counter)  # see version_of; None: that of all chains
-    _body: bytes = b""  # the listing of nft
-    _strings: frozenset[str] = frozenset()  # that it was parsed with
-    _parsed: bool = True
+    # The listing of nft (None), and of tables that were listed again after it.
+    _bodies: dict[TableKey | None, bytes] = field(default_factory=dict)
+    _unparsed: dict[TableKey | None, bytes] = field(default_factory=dict)
+    _strings: frozenset[str] = frozenset()  # that they were parsed with
     _listing: Listing = field(default_factory=Listing)
     _listed: _Words[ListedRule] = field(default_factory=_Words)
     _printed: dict[str, _Words[SavedRule]] = field(default_factory=lambda: {family: _Words() for family in _SAVE_KIND})
 
     def apply(self, text: Text) -> None:
         """Parse a text and replace the one before."""
-        self.requested_ns[text.what] = text.ts_ns
         self.errors[text.what] = text.error
+        part = parse_report(text.body)[0].part if text.what is TextKind.NFT_RULESET else None
+        if part is None:
+            self.requested_ns[text.what] = text.ts_ns
         if text.error:
             return
-        self.valid_ns[text.what] = text.ts_ns
         self.name_ipsets = self.name_ipsets or IPSET_WORDS in text.body
+        if part is None:
+            self.valid_ns[text.what] = text.ts_ns
         if text.what is TextKind.NFT_RULESET:
-            self._body, self._parsed = text.body, False
+            self._list(part, text)
         elif text.what in SAVE_FAMILY:
             self._save(SAVE_FAMILY[text.what], parse_save(text.body))
         elif text.what in LEGACY_FAMILY:
             self.legacy[LEGACY_FAMILY[text.what]] = parse_save(text.body)
+        behind = {table for _, table in self._behind(self.valid_ns)}
+        self.changed_ns = {table: ns for table, ns in self.changed_ns.items() if table is None or table in behind}
+
+    def _list(self, part: TableKey | None, text: Text) -> None:
+        if part is None:
+            self._bodies, self._unparsed, self._parts_ns = {}, {}, {}
+        else:
+            self._parts_ns[part] = text.ts_ns
+        for bodies in (self._bodies, self._unparsed):
+            bodies.pop(part, None)  # the latest is parsed last
+            bodies[part] = text.body
+
+    def change(self, ts_ns: int, tables: Collection[TableKey] | None) -> None:
+        """Note that rules of these tables may have new words since then, or (None) those of any table."""
+        for table in (None,) if tables is None else tables:
+            self.changed_ns[table] = max(ts_ns, self.changed_ns.get(table, 0))
+
+    def wanted(self) -> Iterator[tuple[TextKind, TableKey | None]]:
+        """Yield the texts to request: kind, and the table that has changed; None: all of the text."""
+        return self._behind(self.requested_ns)
+
+    def is_old(self) -> bool:
+        """Return whether a text that is shown may be older than the ruleset."""
+        return any(kind in self.valid_ns for kind, _ in self._behind(self.valid_ns))
+
+    def _behind(self, times_ns: Mapping[TextKind, int]) -> Iterator[tuple[TextKind, TableKey | None]]:
+        for kind in REQUIRED_KINDS:
+            if times_ns.get(kind, -1) < self.changed_ns.get(None, 0):
+                yield kind, None
+        for table, ts_ns in self.changed_ns.items():
+            for kind in _kinds_of(table) if table is not None else ():
+                if max(times_ns.get(kind, -1), self._part_ns(kind, table)) < ts_ns:
+                    yield kind, table
+
+    def _part_ns(self, kind: TextKind, table: TableKey | None) -> int:
+        return self._parts_ns.get(table, -1) if table is not None and kind is TextKind.NFT_RULESET else -1
 
     def version_of(self, chain: ChainKey) -> tuple[int, int, bool]:
         """Return a value that changes whenever a rule of the chain may have other words."""
@@ -109,19 +154,25 @@ class RulesetTexts:
     def parse(self, strings: Collection[str]) -> None:
         """Parse the listing if it is new, or was parsed with other strings. `strings`: those with a newline."""
         if self._strings != frozenset(strings):
-            self._strings, self._parsed, self._listed = frozenset(strings), False, _Words()
+            self._strings, self._unparsed, self._listed = frozenset(strings), dict(self._bodies), _Words()
             self._versions[None] += 1
-        if self._parsed:
-            return
-        before, self._listing, self._parsed = self._listing, parse_listing(self._body, self._strings), True
+        for part, body in self._unparsed.items():
+            self._parse(part, body)
+        self._unparsed = {}
+
+    def _parse(self, part: TableKey | None, body: bytes) -> None:
+        before, self._listing = self._listing, parse_listing(body, self._strings)
         self._listed.renew()
         for chain, one in self._listing.chains.items():
             self._versions[chain] += before.chains.get(chain) != one
             self._listed.latest.update(((chain, one.table, handle), rule) for handle, rule in one.rules.items())
+        if part is not None:
+            self._listing.chains.update((key, one) for key, one in before.chains.items() if key[:2] != part)
+            self._listing.flowtables += [one for one in before.flowtables if (one.family, one.table) != part]
 
     @property
     def flowtables(self) -> list[Flowtable]:
-        """The flowtables of the latest listing of nft."""
+        """The flowtables in nft's words."""
         return self._listing.flowtables
 
     def failures(self) -> list[str]:
@@ -135,13 +186,11 @@ class RulesetTexts:
             (kind.value.removesuffix("-save"), self.errors[kind]) for kind in LEGACY_FAMILY if self.errors.get(kind)
         ]
 
-    def older_than(self, ts_ns: int) -> bool:
-        """Return whether the latest text of a kind was requested before ts_ns, or a kind was never requested."""
-        return any(self.requested_ns.get(kind, -1) < ts_ns for kind in REQUIRED_KINDS)
-
-    def age_of(self, family: str | None) -> int:
-        """Return the time of the text with the words of iptables and its kin for a family, or of nft (None)."""
-        return self.valid_ns.get(TextKind.NFT_RULESET if family is None else _SAVE_KIND[family], -1)
+    def is_stale(self, table: TableKey, by_nft: bool) -> bool:
+        """Return whether the words of nft, or of iptables and its kin, are older than the last change of a table."""
+        kind = TextKind.NFT_RULESET if by_nft else _SAVE_KIND[table[0]]
+        changed_ns = max(self.changed_ns.get(None, 0), self.changed_ns.get(table, 0))
+        return max(self.valid_ns.get(kind, -1), self._part_ns(kind, table)) < changed_ns
 
     def is_awaited(self, family: str) -> bool:
         """Return True until the words of iptables and its kin for a family were requested once."""
@@ -177,6 +226,13 @@ class RulesetTexts:
         self._listed.forget(alive, 2 * len(rules))
         for words in self._printed.values():
             words.forget(alive, 2 * len(rules))
+
+
+def _kinds_of(table: TableKey) -> tuple[TextKind, ...]:
+    """Return the texts with words of the rules of a table."""
+    family, name = table
+    by_xtables = name in hooks.IPTABLES_NFT_TABLES.get(family, {})
+    return (TextKind.NFT_RULESET, _SAVE_KIND[family]) if by_xtables else (TextKind.NFT_RULESET,)
 
 
 def _has_verdict(saved: SavedRule, rule: NftRule) -> bool:

@@ -20,7 +20,7 @@ class Texts:
     def __init__(self) -> None:
         self.asked: list[float] = []
 
-    def text_cost(self, netns: Netns, what: TextKind) -> tuple[bytes, int]:
+    def text_cost(self, netns: Netns, what: TextKind, part: str) -> tuple[bytes, int]:
         self.asked.append(time.monotonic())
         return b"", 0
 

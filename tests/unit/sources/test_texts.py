@@ -18,7 +18,7 @@ class SlowBroker:
 
     done_ns = 0
 
-    def text_cost(self, ns: Netns, what: TextKind) -> tuple[bytes, int]:
+    def text_cost(self, ns: Netns, what: TextKind, part: str) -> tuple[bytes, int]:
         while time.time_ns() <= SlowBroker.done_ns + 1000:
             pass
         SlowBroker.done_ns = time.time_ns()
@@ -40,7 +40,7 @@ class Costing:
     def __init__(self, wall_ns: int, cost_ns: int) -> None:
         self._wall_ns, self._cost_ns = wall_ns, cost_ns
 
-    def text_cost(self, ns: Netns, what: TextKind) -> tuple[bytes, int]:
+    def text_cost(self, ns: Netns, what: TextKind, part: str) -> tuple[bytes, int]:
         end = time.monotonic_ns() + self._wall_ns
         while time.monotonic_ns() < end:
             threading.Event().wait(0.01)
@@ -67,3 +67,32 @@ def test_the_interval_stretches_so_that_the_tools_take_their_share_at_most() -> 
     assert due is not None and due - began > 3_900_000_000
     source.poke()
     assert source.due_ns() == due
+
+
+class Asked:
+    """A broker that notes what it was asked for; a whole text costs much, a part little."""
+
+    def __init__(self) -> None:
+        self.parts: list[str] = []
+
+    def text_cost(self, ns: Netns, what: TextKind, part: str) -> tuple[bytes, int]:
+        self.parts.append(part)
+        return b"", 10_000_000 if part else 1_000_000_000
+
+
+def test_parts_do_not_wait_for_the_share_of_the_whole_and_the_whole_is_read_once_it_is_wanted() -> None:
+    stream, asked = Stream(1, StreamKind.TEXT, "text"), Asked()
+    kinds = (TextKind.NFT_RULESET,)
+    source = TextSource(stream, cast(Broker, asked), Netns(0, "", 1), kinds, Counter64(), share=0.01)
+    source.read(0)
+    source.want(("inet a", "inet b"))
+    assert len(source.read(0)) == len(source.read(0)) == 1
+    assert asked.parts == ["", "inet a", "inet b"] and source.due_ns() is None
+    source.want(("inet a",))
+    due = source.due_ns()
+    assert due is not None and 1e9 < due - time.monotonic_ns() < 3e9
+    source.want(())
+    assert source.due_ns() is None, "what is not wanted any more is not read"
+    source.want(("",))
+    due = source.due_ns()
+    assert due is not None and due - time.monotonic_ns() > 90e9
