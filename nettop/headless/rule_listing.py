@@ -19,19 +19,16 @@ from nettop.broker.start import start
 from nettop.console import say
 from nettop.decode.nftables.members import rows_of
 from nettop.errors import EXIT_FAILED, EXIT_OK, BrokerError, FilterError, UsageError
-from nettop.headless.finding_lines import finding_lines as lines_of_findings
 from nettop.headless.load import engine_of, fill, final_code, report_errors
 from nettop.headless.rule_reading import LISTING, SETS, Settled, watched
 from nettop.headless.streaming import LineOutput
 from nettop.kinds import TRACE_PREFIX, TextKind
-from nettop.model.ruleset.findings import chain_key, findings
 from nettop.model.ruleset.lines import json_lines
 from nettop.model.ruleset.merge import LEGACY
 from nettop.model.ruleset.ruleset import Ruleset
 from nettop.model.ruleset.selection import RuleQuery, select
 from nettop.model.ruleset.sets.contents import SetContents, ipsets_of
 from nettop.model.ruleset.sets.membership import holding, ipset_holds, question
-from nettop.model.ruleset.tree_lines import tree
 from nettop.model.ruleset.words import chain_path
 from nettop.pipeline.ingest import Plumbing
 from nettop.pipeline.intake import Intake
@@ -257,6 +254,8 @@ def lines(
     if json:
         yield from json_lines(ruleset, netns_label, shown, contents)
     else:
+        from nettop.model.ruleset.tree_lines import tree
+
         yield from map(clean, tree(ruleset, query, shown, contents))
 
 
@@ -264,6 +263,9 @@ def finding_lines(
     ruleset: Ruleset, netns_label: str, json: bool, query: RuleQuery, contents: SetContents
 ) -> Iterator[str]:
     """Yield the findings of the chosen tables and chains as `lines` does the rules."""
+    from nettop.headless.finding_lines import finding_lines as lines_of_findings
+    from nettop.model.ruleset.findings import chain_key, findings
+
     shown = select(ruleset, query, contents)
     chains = (ruleset.picture.chains[index] for index in shown.chains)
     chosen: set[tuple[object, ...]] = {(*one.table_key[1:], one.name, one.backend == LEGACY) for one in chains}

@@ -200,6 +200,11 @@ class NftDecoder:
     def _message(
         self, kind: int, data: bytes, at: int, end: int, ts_ns: int, out: NftDecoded, rules: _DatagramRules
     ) -> None:
+        if kind == _RULE_TYPE and not self._events and end - at >= _BODY:  # nearly all messages
+            rule, varying = self._shapes.decode(data, at, end, objects.family_name(data[at + NLMSG_HDRLEN]))
+            rules.rules.append(rule)
+            rules.offsets.append(varying)
+            return
         if kind == nl.NLMSG_DONE:
             self._end_rule_dump()
             if self._objects:
@@ -218,16 +223,12 @@ class NftDecoder:
         elif self._events:
             self._commits.add(message, data, at, end, out.sets)
         else:
-            self._answer(message, data, at, end, out, rules)
+            self._answer(message, data, at, end, out)
 
-    def _answer(self, message: int, data: bytes, at: int, end: int, out: NftDecoded, rules: _DatagramRules) -> None:
+    def _answer(self, message: int, data: bytes, at: int, end: int, out: NftDecoded) -> None:
         family = objects.family_name(data[at + NLMSG_HDRLEN])
         if message == nft.NFT_MSG_NEWOBJ:
             out.objects.append(self._object(data, at, end, family))
-        elif message == nft.NFT_MSG_NEWRULE:
-            rule, varying = self._shapes.decode(data, at, end, family)
-            rules.rules.append(rule)
-            rules.offsets.append(varying)
         elif message == nft.NFT_MSG_NEWTABLE:
             out.tables.append(objects.decode_table(Attributes(data, at + _BODY, end), family))
         elif message == nft.NFT_MSG_NEWCHAIN:

@@ -213,6 +213,8 @@ def with_counters(text: str, packets: int, octets: int) -> str:
 
 def _masked(text: str) -> str:
     """Return the text with quoted parts blanked, at the same length."""
+    if '"' not in text:
+        return text
     return _QUOTED.sub(lambda quoted: " " * len(quoted[0]), text)
 
 

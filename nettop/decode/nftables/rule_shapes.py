@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from typing import Any
 
 from nettop.decode.netlink_shapes import Shapes
@@ -25,45 +26,46 @@ _OWN = (nft.NFTA_RULE_CHAIN, nft.NFTA_RULE_HANDLE, nft.NFTA_RULE_POSITION, nft.N
 
 @dataclass(frozen=True, slots=True)
 class _Shape:
-    """A rule, and where others of its shape have what differs: spans and offsets from the message's first byte."""
+    """A rule, and where others of its shape have what differs: slices and offsets from the message's first byte."""
 
     rule: NftRule
     rest: tuple[Any, ...]  # the fields of `rule` after the ones that may differ
-    chain: Span
-    handle: Span
-    user_data: Span
-    comment: Span | None  # of an xt match
-    targets: tuple[Span, ...]
-    sets: tuple[Span, ...]
+    length: int  # of the message
+    chain: slice
+    handle: slice
+    user_data: slice
+    comment: slice | None  # of an xt match
+    targets: tuple[slice, ...]
+    sets: tuple[slice, ...]
     offsets: RuleOffsets
-    expressions: Span
+    expressions: slice
 
     def decode(self, data: bytes, at: int) -> tuple[NftRule, RuleOffsets]:
         """Return the rule of this shape whose message begins at `at`, and its offsets."""
-        comment = user_comment(_slice(data, at, self.user_data))
+        message = data[at : at + self.length]
+        comment = user_comment(message[self.user_data])
         if comment is None and self.comment is not None:
-            comment = string(_slice(data, at, self.comment))
+            comment = string(message[self.comment])
         rule = NftRule(
             self.rule.family,
             self.rule.table,
-            string(_slice(data, at, self.chain)),
-            int.from_bytes(_slice(data, at, self.handle), "big"),
+            _name(message[self.chain]),
+            int.from_bytes(message[self.handle], "big"),
             comment,
             self.rule.verdicts,
-            tuple([string(_slice(data, at, span)) for span in self.targets]),
-            tuple([string(_slice(data, at, span)) for span in self.sets]),
-            _slice(data, at, self.expressions),
+            tuple([_name(message[part]) for part in self.targets]) if self.targets else (),
+            tuple([_name(message[part]) for part in self.sets]) if self.sets else (),
+            message[self.expressions],
             *self.rest,
         )
         return rule, self.offsets.moved(at)
 
 
-def _moved(spans: Iterable[Span], by: int) -> tuple[Span, ...]:
-    return tuple((first + by, last + by) for first, last in spans)
+_name = lru_cache(1024)(string)  # the same again and again
 
 
-def _slice(data: bytes, at: int, span: Span) -> bytes:
-    return data[at + span[0] : at + span[1]]
+def _parts(spans: Iterable[Span], at: int) -> tuple[slice, ...]:
+    return tuple(slice(first - at, last - at) for first, last in spans)
 
 
 class RuleShapes:
@@ -83,7 +85,7 @@ class RuleShapes:
         values = [(first, first + 8) for pair in offsets.counters for first in pair] + offsets.volatile
         names = [*found.targets, *found.sets, *([found.comment] if found.comment else [])]
         generation = (at + NLMSG_HDRLEN + 2, at + _BODY)  # nfgenmsg: res_id
-        shape = _shape(found, [*own, message.span(nft.NFTA_RULE_EXPRESSIONS)], rule, offsets, at)
+        shape = _shape(found, [*own, message.span(nft.NFTA_RULE_EXPRESSIONS)], rule, offsets, (at, end))
         self._shapes.add(data, at, end, (*own, *values, *names, *found.values, generation), shape)
         return rule, offsets
 
@@ -96,17 +98,19 @@ def _varying(message: Attributes, rule: NftRule) -> _Names:
     return found
 
 
-def _shape(found: _Names, own: list[Span], rule: NftRule, offsets: RuleOffsets, at: int) -> _Shape:
-    chain, handle, _, user_data, expressions = _moved(own, -at)
+def _shape(found: _Names, own: list[Span], rule: NftRule, offsets: RuleOffsets, message: Span) -> _Shape:
+    at, end = message
+    chain, handle, _, user_data, expressions = _parts(own, at)
     return _Shape(
         rule=rule,
         rest=tuple(getattr(rule, name) for name in _REST),
+        length=end - at,
         chain=chain,
         handle=handle,
         user_data=user_data,
-        comment=_moved([found.comment], -at)[0] if found.comment else None,
-        targets=_moved(found.targets, -at),
-        sets=_moved(found.sets, -at),
+        comment=_parts([found.comment], at)[0] if found.comment else None,
+        targets=_parts(found.targets, at),
+        sets=_parts(found.sets, at),
         offsets=offsets.moved(-at),
         expressions=expressions,
     )

@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from functools import lru_cache
+from json.encoder import encode_basestring_ascii
 
 from nettop.decode.nftables.listing import with_counters
 from nettop.decode.nftables.objects import NftObject
@@ -142,7 +143,7 @@ def _rules(ruleset: Ruleset, chain: ChainView, where: Row, shown: Selection) -> 
 
 
 def _text(text: str | None) -> str:
-    return "null" if text is None else _encoded(text)
+    return "null" if text is None else encode_basestring_ascii(text)
 
 
 def _or_null(number: int | None) -> str:

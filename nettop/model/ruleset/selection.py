@@ -101,7 +101,8 @@ def _add_parts(ruleset: Ruleset, query: RuleQuery, contents: SetContents, found:
     """Add the sets and objects: all of the tables, or those that the rules use."""
     found.sets = [one for one in ruleset.raw.sets.listed.values() if _in(one, found.tables)]
     found.objects = [one for one in ruleset.raw.objects if _in(one, found.tables)]
-    used, named, ipsets = _used(ruleset, found)
+    whole = not (query.tables or query.chains or query.hooks or query.display_filter)
+    used, named, ipsets = _used(ruleset, found) if not whole else (set(), set(), set())
     if query.holds is not None:
         found.sets = [one for one in found.sets if one.id in contents.elements]
         found.ipsets = [one for one in contents.ipsets if one.name in contents.of_ipsets]
@@ -112,7 +113,6 @@ def _add_parts(ruleset: Ruleset, query: RuleQuery, contents: SetContents, found:
         found.sets = [one for one in found.sets if one.id in used]
         found.objects = [one for one in found.objects if (one.family, one.table, one.type, one.name) in named]
     if query.holds is None:
-        whole = not (query.tables or query.chains or query.hooks or query.display_filter)
         found.ipsets = [one for one in contents.ipsets if whole or one.name in ipsets]
         whole = whole or bool(query.tables and not (query.chains or query.hooks or query.display_filter))
         found.flowtables = [one for one in ruleset.texts.flowtables if whole and _in(one, found.tables)]
