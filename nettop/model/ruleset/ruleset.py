@@ -94,11 +94,7 @@ class Ruleset:
         return self._layout_version
 
     def wants_text(self) -> bool:
-        """Return whether the nft, iptables and ip6tables texts of the current ruleset must be requested.
-
-        False once Text items with a later ts_ns (the start of the tool) were applied, even with an error: a missing
-        tool is not requested again and again.
-        """
+        """Return whether a text of the current ruleset must be requested."""
         return any(self.texts.wanted())
 
     def wants_dump(self) -> bool:
@@ -190,9 +186,8 @@ class Ruleset:
 
     def is_stale(self, rule: RuleView) -> bool:
         """Return whether the words of a rule are of a text that is older than the ruleset."""
-        if rule.raw is None or rule.text is None:
-            return False
-        return self.texts.is_stale((rule.raw.family, rule.raw.table), rule.backend == NFT)
+        raw, by_nft = rule.raw, rule.backend == NFT
+        return raw is not None and rule.text is not None and self.texts.is_stale((raw.family, raw.table), by_nft)
 
     def apply(self, item: NftDecoded | SetsDecoded | DumpMark | Text | Gap, now_ns: int) -> None:
         """Apply one item. A Gap (of an nft stream) may hide a change: everything is requested again."""

@@ -116,7 +116,10 @@ class RulesetTexts:
             self.changed_ns[table] = max(ts_ns, self.changed_ns.get(table, 0))
 
     def wanted(self) -> Iterator[tuple[TextKind, TableKey | None]]:
-        """Yield the texts to request: kind, and the table that has changed; None: all of the text."""
+        """Yield the texts to request: kind, and the table that has changed; None: all of the text.
+
+        Not one with a later ts_ns (the start of the tool), even with an error: a missing tool is not requested again.
+        """
         return self._behind(self.requested_ns)
 
     def is_old(self) -> bool:

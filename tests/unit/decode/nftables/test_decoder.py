@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pyroute2.netlink.nfnetlink.nftsocket import nft_chain_msg, nft_rule_msg, nft_table_msg
 
 from nettop.batch import Batch, NetlinkMeta
+from nettop.decode.nftables.commits import reworded
 from nettop.decode.nftables.decoder import NftDecoded, NftDecoder
 from nettop.decode.nftables.rules import NftRule
 from nettop.linux.netlink import ERR_ATTRIBUTE_CUT, ERR_MESSAGE_CUT
@@ -181,6 +182,17 @@ def test_an_announced_generation_names_who_made_it() -> None:
     assert (generation.id, generation.pid, generation.process, generation.event) == (41, 4121, "nft", True)
     assert NftDecoder()(batch(data)).generations[0].event is False
     assert generation.ts_ns == 9
+
+
+def test_a_commit_names_the_tables_whose_rules_have_new_words_or_whose_flowtables_changed() -> None:
+    chain = message(NEWCHAIN, 2, word(1, "nat"), be64(2, 3), word(3, "lan"))
+    flowtable = message(24, 1, word(1, "fw"), word(2, "fast"))  # NFT_MSG_DELFLOWTABLE
+    end = message(NEWGEN, 0, be32(1, 41), be32(2, 4121), word(3, "nft"))
+    found = NftDecoder(events=True)(
+        batch(rule(4), chain, flowtable, end, message(0, 10, word(1, "t"), be64(4, 1)), end)
+    )
+    assert [reworded([commit]) for commit in found.commits] == [{("ip", "t"), ("ip", "nat"), ("inet", "fw")}, set()]
+    assert reworded([]) is None
 
 
 def test_a_polled_dump_keeps_its_rules_and_brings_new_counters() -> None:

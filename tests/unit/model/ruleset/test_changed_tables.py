@@ -82,6 +82,22 @@ def test_elements_and_deleted_rules_leave_all_words_as_they_are() -> None:
     assert wanted(feed) == set() and feed.ruleset.wants_dump()
 
 
+def test_a_flowtable_that_is_added_or_deleted_has_its_table_listed_and_those_of_others_stay() -> None:
+    feed = known()
+    flowtable = "\tflowtable {} {{ # handle 9\n\t\thook ingress priority filter\n\t\tdevices = {{ eth0 }}\n\t}}\n"
+    listed = table("other", h5="udp dport 53 accept").replace("\tchain", flowtable.format("slow") + "\tchain", 1)
+    feed.texts(table("fw", h4="tcp dport 22 accept") + listed, ts_ns=T0 + S)
+    generation = Generation(7, 41, "nft", T0 + 2 * S)
+    made = NftCommit(generation, flowtables={("inet", "fw")})
+    feed.ruleset.apply(NftDecoded(3, 0, generations=[generation], commits=[made]), T0 + 2 * S)
+    assert wanted(feed) == {(LISTING, ("inet", "fw"))}
+    again = table("fw", h4="tcp dport 22 accept").replace("\tchain", flowtable.format("fast") + "\tchain", 1)
+    feed.text(LISTING, part("inet fw", again), T0 + 3 * S)
+    assert feed.ruleset.picture and {one.name for one in feed.ruleset.texts.flowtables} == {"slow", "fast"}
+    feed.text(LISTING, part("inet other", table("other", h5="udp dport 53 accept")), T0 + 4 * S)
+    assert feed.ruleset.picture and [one.name for one in feed.ruleset.texts.flowtables] == ["fast"]
+
+
 def test_a_loss_of_events_makes_all_texts_old() -> None:
     feed = known()
     feed.ruleset.apply(Gap(3, 0, 5, GapReason.KERNEL, T0, T0 + S), T0 + S)
