@@ -68,7 +68,8 @@ def test_a_rule_without_a_counter_shows_the_packets_of_the_trace_that_met_it(lab
         (chain,) = answer(session.ask, "chains", ViewSpec(("table",), height=99)).rows
         spec = ViewSpec(columns, height=99, scope=chain.ident)
         rules = lambda: answer(session.ask, "rules", spec).rows  # noqa: E731
-        poll(lambda: [row.cells[:2] for row in rules()] == [("no counter: t", "–"), ("never hit", "0"), ("", "–")])
+        shown = [("no counter: t traces", "–"), ("never hit", "0"), ("", "–")]
+        poll(lambda: [row.cells[:2] for row in rules()] == shown)
         uncounted = rules()[0]
         assert "t counts packets by a trace" in str(answer(session.detail, "rules", uncounted.ident).lines)
         only, also, _, error = answer(session.rule_filter, "rules", uncounted.ident)
@@ -77,7 +78,7 @@ def test_a_rule_without_a_counter_shows_the_packets_of_the_trace_that_met_it(lab
         poll(lambda: rules()[0].cells[:2] == ("traced 3", "t 3"), what="three echo requests")
         assert "the latest trace saw 3 packets in it" in str(answer(session.detail, "rules", uncounted.ident).lines)
         assert answer(session.start_trace, TraceRequest("tcp")) is None
-        poll(lambda: rules()[0].cells[:2] == ("no counter: t", "–"), what="another trace begins at 0")
+        poll(lambda: rules()[0].cells[:2] == ("no counter: t traces", "–"), what="another trace begins at 0")
 
 
 MAPS = """table inet fw {

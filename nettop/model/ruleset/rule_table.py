@@ -34,7 +34,7 @@ from nettop.model.ruleset.rule_tree import (
     rules_of_tree,
     verdict_of,
 )
-from nettop.model.ruleset.rule_words import EVERY, expressions, split_rule, whole_rule
+from nettop.model.ruleset.rule_words import EVERY, expressions, raw_pairs, split_rule, whole_rule
 from nettop.model.ruleset.ruleset import Ruleset
 from nettop.model.ruleset.shares import shares
 from nettop.model.table import RULE_WORDS, Cell, Column, CopyDetail, Detail, Line, Row, Snapshot, SortKey, ViewSpec
@@ -56,7 +56,7 @@ class RuleTable:
         Column("minute", "LAST 60 s", 12, rank=6, sortable=False),
         Column("verdict", "VERDICT", 10, grow=3, preferred_width=32, max_width=32, whole=True, middle=True),
         Column("rule", "RULE", 25, grow=10, preferred_width=45, sortable=False, whole=True, middle=True),
-        Column("note", "", 16, rank=8, sortable=False),
+        Column("note", "", 20, rank=8, sortable=False),
     )
     default_columns = tuple(column.key for column in columns if column.key != "chain")  # headings name the chains
     default_sort: tuple[SortKey, ...] = ()
@@ -100,13 +100,16 @@ class RuleTable:
             if spec.isolated:
                 tree = [RuleRow(picture.rules[cell].chain, cell, cell, 0, LEAF) for cell in cells]
             is_toggled = lambda chain: heading_ident(picture.chains[chain]) in spec.toggled  # noqa: E731
-            self._folding = fold(rules_of_tree(tree) if flat else tree, is_toggled)
+            self._folding = fold(rules_of_tree(tree) if flat else tree, is_toggled, self._is_empty)
             self._rows = self._folding.rows if flat else [*self._with_sets(self._folding.rows, spec.toggled)]
             self._cells_at = np.array([row.cell for row in self._rows], dtype=np.int64)
             self._positions = {self._ident(row): at for at, row in enumerate(self._rows)}
             self._idents = np.array(list(self._positions), dtype=np.int64)
         self._shares = shares(picture, self._chains.entries, self._ruleset.counts, self._cells_at)
         return index
+
+    def _is_empty(self, chain: int) -> bool:
+        return not self._ruleset.picture.chains[chain].count
 
     def _with_sets(self, rows: Sequence[RuleRow], toggled: frozenset[int]) -> Iterator[RuleRow]:
         """Yield the rows, each rule that is toggled with the sets that it uses."""
@@ -230,7 +233,7 @@ class RuleTable:
         cells = own_cells(self._ruleset.picture, row.chain)[:-1]
         counted = cells[counts.have[cells]]
         text = f"{indent}{ELSEWHERE if folded else OPENED}{chain.name}   "
-        text += f"{plural(chain.count, 'rule') if chain.count else 'empty'}, {self._origins(row.chain, 2)}"
+        text += f"{plural(chain.count, 'rule')}, {self._origins(row.chain, 2)}"
         found = self._chains.entered(row.chain)
         if folded and found.packets is not None:
             text += f"   {found.text(found.packets)} packets"
@@ -254,7 +257,14 @@ class RuleTable:
         rule = self._rule(row)
         matches, verdict = split_rule(rule)
         comment = f"   /* {rule.comment} */" if rule.comment else ""
-        jump = row.jump or (self._uses_sets(row) and (OPENED if rule.ident in toggled else ELSEWHERE)) or LEAF
+        targets = [*self._ruleset.picture.targets(rule)]
+        empty = bool(targets) and all(map(self._is_empty, targets))
+        matches += "   (empty chain)" if empty else ""
+        jump = (
+            ("" if empty else row.jump)
+            or (self._uses_sets(row) and (OPENED if rule.ident in toggled else ELSEWHERE))
+            or LEAF
+        )
         before = f"{chain.table} {chain.name}: " if self._flat else indent + jump
         counted = bool(self._ruleset.counts.have[row.cell])
         note = words.counter_note(self._ruleset.counts, row.cell, self._hits(row), now_ns)
@@ -364,7 +374,7 @@ class RuleTable:
             ("jumps to", ", ".join(picture.chains[i].name for i in picture.targets(rule))),
             ("command", words.tool_command(chain, rule)),
         ]
-        pairs += self._raw_pairs(chain, rule)
+        pairs += raw_pairs(chain, rule, self._ruleset.raw.objects)
         lines = words.detail_lines(pairs)
         if chain.type == "nat":
             lines.append(((f"  its chain sees the {words.FIRST_PACKET}", "nat"),))
@@ -382,22 +392,3 @@ class RuleTable:
             text += f"   {scaled(rate)} pkt/s"
         idle = words.counter_note(counts, cell, 0, now_ns)
         return f"{text}   {idle}" if idle else text
-
-    def _raw_pairs(self, chain: ChainView, rule: RuleView) -> list[tuple[str, str]]:
-        if rule.raw is None:
-            return []
-        pairs = []
-        sets = [name for name in rule.raw.sets if not name.startswith("__")]
-        if sets:
-            pairs.append(("sets", ", ".join(f"@{name}" for name in sets)))
-        for one in self._ruleset.raw.objects:
-            same = (one.family, one.table) == (chain.family, chain.table)
-            if same and (one.type, one.name) in rule.raw.objects:
-                counts = [
-                    plural(n, noun) for n, noun in ((one.packets, "packet"), (one.bytes, "byte")) if n is not None
-                ]
-                pairs.append((one.type, one.name + "".join(counts and ("   ", ", ".join(counts)))))
-        if rule.raw.extensions:
-            pairs.append(("xtables", ", ".join(rule.raw.extensions)))
-        lines = expressions(rule, None)
-        return [*pairs, *(("runs" if at == 0 else " ", line) for at, line in enumerate(lines))]

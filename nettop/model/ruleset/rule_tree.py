@@ -97,8 +97,13 @@ def chain_of_ident(ident: int) -> int:
     return -ident % _HEADING_IDENT
 
 
-def fold(tree: Sequence[RuleRow], is_toggled: Callable[[int], bool]) -> Folding:
-    """Return the rows of a tree without those of folded chains. In a long tree all are, until they are toggled."""
+def fold(
+    tree: Sequence[RuleRow], is_toggled: Callable[[int], bool], is_empty: Callable[[int], bool] = lambda chain: False
+) -> Folding:
+    """Return the rows of a tree without those of folded chains. In a long tree all are, until they are toggled.
+
+    Empty chains have no heading: firewalld makes more of them than others.
+    """
     many = is_long(tree)
     found = Folding([], set(), {})
     hiding: RuleRow | None = None  # the folded heading
@@ -108,6 +113,8 @@ def fold(tree: Sequence[RuleRow], is_toggled: Callable[[int], bool]) -> Folding:
                 found.homes[row.chain] = hiding.chain
             continue
         hiding = None
+        if row.jump == HEADING and is_empty(row.chain):
+            continue
         found.rows.append(row)
         if row.jump == HEADING:
             found.homes[row.chain] = row.chain

@@ -97,7 +97,7 @@ def counter_note(counts: Counts, cell: int, traced: int, now_ns: int) -> str:
     Of a rule without one the packets of the latest trace that met it, or the key that traces them.
     """
     if not counts.have[cell]:
-        return f"traced {grouped(traced)}" if traced else "no counter: t"
+        return f"traced {grouped(traced)}" if traced else "no counter: t traces"
     if not counts.packets[cell]:
         return "never hit"
     watched = (now_ns - int(counts.since_ns[cell])) // 1_000_000_000

@@ -127,7 +127,7 @@ def test_a_rule_that_never_moved_says_for_how_long_it_was_watched(feed: Feed) ->
     feed.poll(RULES, [6, 0, 0, 0, None], T0 + S)
     rows = feed.shown(T0 + 41 * 60 * S)
     assert (rows[0]["note"], rows[1]["note"]) == ("", "never hit")
-    assert (rows[3]["note"], rows[3]["packets"]) == ("no counter: t", "–")
+    assert (rows[3]["note"], rows[3]["packets"]) == ("no counter: t traces", "–")
 
 
 def test_a_rule_with_hits_before_it_was_watched_did_not_never_match(feed: Feed) -> None:
@@ -776,3 +776,12 @@ def test_only_what_moved_keeps_the_headings_above_it(feed: Feed) -> None:
     folded = frozenset({shown.rows[0].ident, shown.rows[1].ident})
     rows = feed.rules.snapshot(ViewSpec(("number",), moved=True, toggled=folded), T0 + 2 * S).rows
     assert [row.cells[0] for row in rows] == ["1"], "lan itself did not move, what is folded in it is not looked for"
+
+
+def test_a_jump_to_an_empty_chain_says_so_on_its_own_line(feed: Feed) -> None:
+    feed.layout([base("fw", "fwd"), user("fw", "hooks"), user("fw", "lan")])
+    feed.poll([rule("fwd", 1, "hooks"), rule("fwd", 2, "lan"), rule("lan", 3)], [0, 0, 0], T0)
+    rows = feed.rules.snapshot(ViewSpec(("number", "rule")), T0).rows
+    assert [row.cells[0] for row in rows] == ["1", "2", "▾ lan   1 rule, from fwd 2   (0 of 1 hit)", "1", "policy"]
+    assert rows[0].cells[1].endswith("(empty chain)") and rows[0].link is None
+    assert "empty" not in rows[1].cells[1] and rows[1].link == rows[2].ident
