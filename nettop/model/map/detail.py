@@ -13,7 +13,7 @@ from nettop.model.table import CopyDetail, Line, detail_line, more
 from nettop.model.topology import sysctls
 from nettop.model.topology.device_words import closed_text, feeding, kind_text, label_text, peer_text
 from nettop.model.topology.host_map import HostMap, NamespaceMap
-from nettop.model.topology.ip_words import filter_words, hook_text, state_text
+from nettop.model.topology.ip_words import filter_words, hook_text, ip_text, state_text
 from nettop.model.topology.meanings import sentences
 from nettop.model.topology.sysctls import SysctlRow
 from nettop.model.topology.tree import PAIRS
@@ -30,6 +30,7 @@ _REASONS = {  # Documentation/networking/statistics.rst
     "tx_carrier_errors": "no carrier while it was sent", "tx_fifo_errors": "the card ran dry",
     "tx_heartbeat_errors": "no heartbeat of the transceiver", "tx_window_errors": "late collision",
 }  # fmt: skip
+_MULTICAST = ("mcast_snooping", "mcast_querier", "mcast_router")  # of a bridge; the JSON has all of them
 _FUNCTIONS = 16  # virtual functions that are shown
 _STATES = {0: "", 1: "not present", 2: "down", 3: "lower layer down", 4: "testing", 5: "dormant", 6: "up"}  # IF_OPER_*
 
@@ -106,7 +107,8 @@ def _link_lines(hosts: HostMap, space: NamespaceMap, device: Device) -> Iterator
     if addresses:
         yield (*detail_line("address", listed(addresses, 4), "address"), *more("a", "lists them", "dim"))
     if device.parameters:
-        yield detail_line("kind", ", ".join(f"{name} {value}" for name, value in device.parameters))
+        shown = (one for one in device.parameters if not one[0].startswith("mcast_") or one[0] in _MULTICAST)
+        yield detail_line("kind", ", ".join(f"{name} {value}" for name, value in shown))
     for at, function in enumerate(device.functions[:_FUNCTIONS]):
         yield detail_line("" if at else "functions", _function_text(function))
     if len(device.functions) > _FUNCTIONS:
@@ -153,7 +155,8 @@ def _is_host(entry: Neighbour) -> bool:
 def _entry(space: NamespaceMap, entry: Neighbour, named: bool) -> str:
     device = space.devices.get(entry.ifindex)
     port = f" on {device.link.name}" if named and device else ""
-    return f"{mac_text(entry.link_address)}{port} {state_text(entry)}"
+    remote = f" → {ip_text(*entry.remote)}" if entry.remote else ""
+    return f"{mac_text(entry.link_address)}{remote}{port} {state_text(entry)}"
 
 
 def _queue_lines(space: NamespaceMap, device: Device) -> Iterator[Line]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from nettop.linux.interface import ARPHRD_LOOPBACK
 from nettop.model.map.idents import MapIdents, same_namespace
 from nettop.model.map.rows import MapRow, prefix_text, shown_addresses
-from nettop.model.topology.device_words import about_namespace, closed_text, label_text, parameter, peer_text
+from nettop.model.topology.device_words import about_namespace, closed_text, label_text, peer_text, remote_text
 from nettop.model.topology.host_map import HostMap, NamespaceMap
 from nettop.model.topology.tree import PAIRS
 from nettop.text.units import plural
@@ -138,8 +138,8 @@ class _Items:
         dashed = other is not None and row.ident in self._above.get(other, ())[:_MOST_ENDS]
         words = [prefix_text(a.family, a.address, a.length) for a in shown_addresses(row)[:1]]
         words += [f"┄ {text}"] if text and not (pair or dashed) else []
-        remote = parameter(row.device, "remote", "remote6", "group", "group6")
-        words += [f"┄▶ {remote}"] if remote not in ("", "any") else []
+        remote = remote_text(row.device)
+        words += [f"┄▶ {remote}"] if remote else []
         elsewhere = f"{'⇄' if pair else '┄'} {text}" if text and (pair or dashed) else ""
         peer = ~row.ident if dashed else other if pair else None
         yield Item(row.ident, row.device.link.name, " ".join(words), opens, inside, peer, elsewhere,

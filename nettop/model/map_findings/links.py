@@ -8,13 +8,12 @@ from ipaddress import ip_address
 from nettop.decode.topology.objects import Device
 from nettop.model.findings import Finding
 from nettop.model.map_findings.facts import MapFacts, at, finding
-from nettop.model.topology.device_words import parameter
+from nettop.model.topology.device_words import parameter, remote_text
 from nettop.model.topology.host_map import NamespaceMap
 from nettop.model.topology.policy import best_route
 from nettop.model.topology.route_query import RouteQuery
 from nettop.model.topology.tree import PAIRS
 
-_REMOTES = ("remote", "remote6", "group", "group6")
 _L2_HEADER = 14
 # Bytes that a tunnel adds to its packets, over IPv4 (over IPv6: 20 more), without options.
 _ADDED = {
@@ -47,7 +46,7 @@ def mtu_of_tunnels(facts: MapFacts) -> Iterator[Finding]:
         if added is None or carrier is None:
             continue
         there, lower = carrier
-        added += 20 if ":" in parameter(device, *_REMOTES, "local", "local6") else 0
+        added += 20 if ":" in remote_text(device) + parameter(device, "local", "local6") else 0
         if device.link.mtu + added > lower.link.mtu:
             summary = (
                 f"MTU {device.link.mtu} over {lower.link.name} of MTU {lower.link.mtu}: {device.link.kind} adds "
@@ -59,8 +58,8 @@ def mtu_of_tunnels(facts: MapFacts) -> Iterator[Finding]:
 def _carrier(facts: MapFacts, space: NamespaceMap, device: Device) -> tuple[NamespaceMap, Device] | None:
     """Return the device by which the packets of a tunnel leave: its lower one, or that of the route to its end."""
     lower = facts.lower(space, device)
-    remote = parameter(device, *_REMOTES)
-    if lower is not None or not remote or remote == "any":
+    remote = remote_text(device)
+    if lower is not None or not remote:
         return lower
     try:
         query = RouteQuery(ip_address(remote))

@@ -12,6 +12,7 @@ from nettop.text.units import listed
 
 HOST = "host"  # the text of the label ""
 _PORTS = {"bridge": "port", "team": "port", "bond": "slave", "vrf": "in VRF"}  # by the master's kind
+_REMOTES = ("remote", "remote6", "group", "group6")
 _ON = ("1", "on", "true", "yes")
 _TUNNELS = ("gre", "gretap", "ip6gre", "ip6gretap", "ipip", "sit", "ip6tnl", "vti", "erspan", "geneve")
 
@@ -25,6 +26,13 @@ def parameter(device: Device, *names: str) -> str:
     """Return the value of the first of these parameters of its kind that is set; "" if none is."""
     values = dict(device.parameters)
     return next((values[name] for name in names if values.get(name)), "")
+
+
+def remote_text(device: Device) -> str:
+    """Return the address of a tunnel's other end, or its multicast group; "": none, or no tunnel."""
+    values = (value for name, value in device.parameters if name in _REMOTES)
+    found = next((value for value in values if value), "") if device.link.kind != "tun" else ""  # its group is a gid
+    return found if found not in ("any", "0.0.0.0", "::") else ""
 
 
 def is_on(value: str) -> bool:
@@ -98,9 +106,9 @@ def _mode(kind: str, device: Device) -> tuple[str, ...]:
     if kind == "vlan":
         return (parameter(device, "id"),)
     if kind in ("vxlan", *_TUNNELS):
-        remote = parameter(device, "remote", "remote6", "group", "group6")
+        remote = remote_text(device)
         ident = "external" if parameter(device, "external") else parameter(device, "id")
-        return ident, f"→ {remote}" if remote not in ("", "any", "0.0.0.0", "::") else ""
+        return ident, f"→ {remote}" if remote else ""
     if kind == "tun":
         return (parameter(device, "type") or kind,)
     if kind == "bond":

@@ -10,6 +10,7 @@ from nettop.decode.rtnetlink import Address, Hop, Link, Route
 from nettop.decode.topology.objects import Device, Namespace, PortVlan
 from nettop.model.map_findings.facts import MapFacts
 from nettop.model.map_findings.findings import map_findings
+from nettop.model.topology.device_words import remote_text
 from nettop.model.topology.host_map import HostMap, NamespaceMap
 
 UP = 1
@@ -97,3 +98,10 @@ def test_a_tunnel_that_was_moved_leaves_by_the_routes_of_its_first_namespace() -
         inside = space("in", 2, Device(Link(1, "small", "", 1, UP, 1000)), tunnel, routes=(route,))
         inside.namespace = Namespace("in", inode=2, nsids={4: 1})
         assert names(hosts(outside, inside)) == expected
+
+
+def test_the_group_of_a_tun_is_no_address() -> None:
+    tun = Device(Link(3, "tap0", "tun", 1, UP, 1500), parameters=(("type", "tap"), ("group", "65534")))
+    assert remote_text(tun) == ""
+    for remote, expected in (("0.0.0.0", ""), ("::", ""), ("any", ""), ("10.0.0.1", "10.0.0.1")):
+        assert remote_text(Device(Link(3, "t", "gre"), parameters=(("remote", remote),))) == expected
