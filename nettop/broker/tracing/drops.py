@@ -25,6 +25,7 @@ from nettop.errors import BrokerError
 MAX_RECORDS = 1000  # that wait for the app
 # Of them of one reason and function, and of those that were not received: a flood of some must not hide others.
 _MAX_ALIKE, _MAX_UNKNOWN = MAX_RECORDS // 2, MAX_RECORDS // 20
+_RARE = 20  # of one reason and function between two calls
 MAX_COUNTS = 1000  # reasons × functions × protocols; the protocols beyond are counted together
 _OTHERS = 0  # in place of a protocol
 _MAX_ADDRESSES = 50_000  # of packets that were dropped
@@ -141,7 +142,7 @@ class Drops:
         alike = self._alike[reason, location, True], self._alike[reason, location, False]
         if alike[0] >= _MAX_ALIKE or alike[1] >= _MAX_UNKNOWN:
             return
-        found = self._passing.find(address, time_ns, self._dropped_ns.get(address, 0))
+        found = self._passing.find(address, time_ns, self._dropped_ns.get(address, 0), sum(alike) < _RARE)
         self._alike[reason, location, bool(found)] += 1
         self._dropped_ns[address] = time_ns
         self._records.append((time_ns + self._wall_ns, reason, location, protocol, found))

@@ -12,7 +12,7 @@ import re
 import sys
 import time
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from selectors import EVENT_READ, BaseSelector
 from struct import Struct
 from typing import NamedTuple
@@ -109,13 +109,14 @@ class PassingPackets:
         for fd in self._events:
             fcntl.ioctl(fd, request, 0)
 
-    def find(self, address: int, before_ns: int, after_ns: int) -> tuple[int, str, bool] | None:
+    def find(self, address: int, before_ns: int, after_ns: int, is_rare: bool = False) -> tuple[int, str, bool] | None:
         """Return the length and device of the packet at this address, dropped at `before_ns`, and whether it waited.
 
         None: it was not received, or not since `after_ns`, or is too old. Times are CLOCK_MONOTONIC. One that waited
-        for the address of its next hop has its own still; others have that of another packet, mostly.
+        for the address of its next hop has its own still; others have that of another packet, mostly. What is rare is
+        searched for, however long that took for others.
         """
-        if self._searched_ns > _SEARCH_NS:
+        if self._searched_ns > _SEARCH_NS and not is_rare:
             return None
         began = time.monotonic_ns()
         found = self._latest(address.to_bytes(8, sys.byteorder), before_ns)
@@ -131,23 +132,24 @@ class PassingPackets:
 
     def _latest(self, address: bytes, before_ns: int) -> _Sample | None:
         for _, chunks in reversed(self._kept):
-            samples = [one for chunk in chunks for one in self._samples(chunk, address) if one.time_ns <= before_ns]
-            if samples:
-                return max(samples)
+            if found := [one for chunk in chunks if (one := self._last(chunk, address, before_ns))]:
+                return max(found)
         return None
 
-    def _samples(self, chunk: bytes, address: bytes) -> Iterator[_Sample]:
-        """Yield the samples with this address."""
+    def _last(self, chunk: bytes, address: bytes, before_ns: int) -> _Sample | None:
+        """Return the last sample of a CPU with this address up to a time."""
         kinds: Sequence[tuple[perf.Tracepoint, bool]] = ((self._received, True), (self._sent, False))
-        at = chunk.find(address)
+        at = chunk.rfind(address)
         while at >= 0:
             for tracepoint, received in kinds:
                 begin = at - tracepoint.fields["skbaddr"][0]  # of the raw data
                 record = begin - SAMPLE.size
                 if record >= 0 and not record % 8 and _is_sample(chunk, record, begin, tracepoint.id):
                     time_ns, size = SAMPLE.unpack_from(chunk, record)
-                    yield _Sample(time_ns, received, chunk[begin : begin + size])
-            at = chunk.find(address, at + 1)
+                    if time_ns <= before_ns:
+                        return _Sample(time_ns, received, chunk[begin : begin + size])
+            at = chunk.rfind(address, 0, at + len(address) - 1)
+        return None
 
 
 def _pattern(device: str) -> str:

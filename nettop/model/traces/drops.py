@@ -67,6 +67,7 @@ class PendingDrops:
     def __init__(self, limit: int) -> None:
         self.known_ns = 0  # they are known up to this time
         self.unknown = ""  # the reason why they are not
+        self._lost = 0  # drops that were not seen
         self._records: list[DropRecord] = []
         self._packets: deque[Journey] = deque(maxlen=limit)
         self._departed: deque[Journey] = deque(maxlen=limit)  # accepted, and out of a device
@@ -75,6 +76,9 @@ class PendingDrops:
     def apply(self, item: DropRecords, on_their_way: Iterable[Journey]) -> None:
         """Give the drops to the packets that they are of. One of none waits: its trace records may be read next."""
         self.unknown = item.error
+        for packet in (*self._packets, *on_their_way) if item.lost > self._lost else ():
+            packet.drops_lost = True
+        self._lost = item.lost
         candidates: dict[Place, dict[Journey, None]] = defaultdict(dict)
         for packet in (*self._packets, *on_their_way):
             for place in places(packet):

@@ -99,7 +99,8 @@ def _lost(journey: Journey) -> str:
         place = f"{unseen}, or {place}"
     elif hook not in _LOST:
         place = f"{place}, in {hook}"
-    return f"{place}{_waits(journey)}"
+    lost = "; drop reasons were lost" if journey.drops_lost else ""
+    return f"{place}{_waits(journey)}{lost}"
 
 
 def _reason(journey: Journey, before: str) -> str:

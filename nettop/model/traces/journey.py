@@ -97,6 +97,7 @@ class Journey:
     answers: Journey | None = None  # the packet of the other direction that this one answers
     answer: Journey | None = None  # the first one that answers this
     drop: Drop | None = None  # by the kernel, after its last step
+    drops_lost: bool = False  # drops were lost when it ended: its own may be one of them
     joined: bool = False  # its legs are joined by bytes and time
     unseen: tuple[str, ...] = ()  # hooks with tables of iptables-legacy whose steps were not seen
     part_of: Journey | None = None  # of a fragment: the packet that it was reassembled into

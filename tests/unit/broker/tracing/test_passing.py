@@ -122,3 +122,16 @@ def test_each_device_is_followed_whatever_its_name_and_however_many_there_are(
     passing.follow((f"y{number}" for number in range(300)), (0,))
     passing.follow(["z"], (0,))
     assert opened[6:] == ["", ""], "every device"
+
+
+def test_what_is_rare_is_found_when_a_flood_of_others_took_the_time_to_search(passing: Passing) -> None:
+    passing.write(*(received(time_ns, PACKET) for time_ns in range(1, 5000)), received(6000, OTHER, 84))
+    passing._searched_ns = SECOND
+    assert passing.find(PACKET, 7000, 0) is None
+    assert passing.find(OTHER, 7000, 0, True) == (84, "eth0", False)
+
+
+def test_of_many_samples_with_an_address_the_last_one_before_the_drop_is_it(passing: Passing) -> None:
+    passing.write(*(received(time_ns, PACKET, time_ns) for time_ns in range(1, 3000)), sent(3000, PACKET))
+    assert passing.find(PACKET, 2000, 0) == (2000, "eth0", False)
+    assert passing.find(PACKET, 3000, 0) is None, "it was sent"

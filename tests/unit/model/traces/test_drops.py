@@ -115,3 +115,13 @@ def test_a_packet_that_left_is_dropped_when_its_next_hop_does_not_answer() -> No
         pending.apply(DropRecords(5 * SECOND, records=[drop("NO_SOCKET", ts_ns=4 * SECOND), own]), ())
         assert [*pending.late] == [leaving] and leaving.drop == (own, "likely")
         assert where(leaving).startswith("accepted, out of wan0; then dropped: drop reason ")
+
+
+def test_a_packet_without_a_drop_says_that_drops_were_lost() -> None:
+    pending, lost, later = PendingDrops(10), packet(verdict="lost"), packet(verdict="lost")
+    pending.end(lost)
+    pending.apply(DropRecords(SECOND, lost=3), ())
+    pending.end(later)
+    pending.apply(DropRecords(3 * SECOND, lost=3), ())
+    assert where(lost).endswith("forwarding is off; drop reasons were lost")
+    assert where(later).endswith("forwarding is off")
