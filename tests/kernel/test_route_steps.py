@@ -157,6 +157,16 @@ def test_packets_for_this_host_and_from_it_have_their_own_steps(way: Way) -> Non
     assert (down.steps[-1].text, down.steps[-1].status) == ("r0 is down: nothing comes in", "drops")
 
 
+def test_an_encapsulated_packet_has_no_neighbour_of_its_own(way: Way) -> None:
+    """Its destination is that of the packet around it, which the kernel looks up again."""
+    line = "-6 route add fd77::/64 encap seg6 mode encap segs fd02::2 dev r1"
+    run_in(way.router, "ip", *line.split())
+    steps = {step.topic: (step.text, step.status) for step in way.told("fd77::1").steps}
+    assert steps["route"][0].startswith("fd77::/64 encap seg6 mode encap segs fd02::2 dev r1 ")
+    words = "encap seg6 mode encap segs fd02::2: what it makes of the packet is looked up again"
+    assert (steps["neigh"], steps["MTU"][0]) == ((words, "not evaluated"), "1500, before encap")
+
+
 def test_a_link_address_is_not_forwarded_and_the_packet_ends(way: Way) -> None:
     addresses = json.loads(run_in(way.a, "ip", "-j", "-6", "address", "show", "dev", "e0", "scope", "link"))
     source = next(one["local"] for one in addresses[0]["addr_info"] if one)

@@ -202,6 +202,11 @@ def _neighbour(case: Case) -> Iterator[RouteStep]:
     if not device.link.up:
         yield RouteStep("neigh", f"{name} is down: nothing leaves", "drops")
         return
+    if hop.encapsulation:
+        yield RouteStep(
+            "neigh", f"encap {hop.encapsulation}: what it makes of the packet is looked up again", "not evaluated"
+        )
+        return
     if device.link.flags & IFF_NOARP or device.link.arphrd == ARPHRD_LOOPBACK:
         yield RouteStep("neigh", f"{name} needs none", "passes")
         return
@@ -226,6 +231,7 @@ def _mtu(case: Case) -> Iterator[RouteStep]:
         return
     leaves = min(case.chosen.mtu or out.link.mtu, out.link.mtu)
     of_route = " (of the route)" if case.chosen.mtu and case.chosen.mtu < out.link.mtu else ""
+    of_route += ", before encap" if hop is not None and hop.encapsulation else ""
     enters = next((one.link.mtu for one in case.here.devices.values() if one.link.name == case.query.in_device), 0)
     text = (f"{enters} → " if enters else "") + f"{leaves}{of_route}"
     if enters > leaves:
