@@ -267,7 +267,7 @@ class RuleTable:
         )
         before = f"{chain.table} {chain.name}: " if self._flat else indent + jump
         counted = bool(self._ruleset.counts.have[row.cell])
-        note = words.counter_note(self._ruleset.counts, row.cell, self._hits(row), now_ns)
+        note = words.counter_note(self._ruleset.counts, row.cell, self._hits(row), now_ns, words.named_counter(rule))
         role = words.verdict_role(rule.verdict) if rule.text else "dim"
         return cells | {
             "number": (str(rule.number), "number"),
@@ -385,7 +385,7 @@ class RuleTable:
         if not counts.have[cell]:
             traced = self._traced.counts[picture.rules[cell].ident]
             told = f"the latest trace saw {plural(traced, 'packet')} in it" if traced else "t counts packets by a trace"
-            return f"no counter in this rule: {told}"
+            return f"{words.named_counter(picture.rules[cell]) or 'no counter in this rule'}: {told}"
         text = f"{plural(int(counts.packets[cell]), 'packet')}, {plural(int(counts.bytes[cell]), 'byte')}"
         rate = float(counts.rate[cell])
         if rate == rate:

@@ -91,13 +91,19 @@ def tool_command(chain: ChainView, rule: RuleView) -> str:
     return f"{tool} -t {chain.table} -S {quote(chain.name)} {rule.number}"
 
 
-def counter_note(counts: Counts, cell: int, traced: int, now_ns: int) -> str:
+def named_counter(rule: RuleView) -> str:
+    """Return `in counter web` of a rule that counts in an object, which other rules may share; "" of others."""
+    objects = rule.raw.objects if rule.raw else ()
+    return next((f"in counter {name}" for kind, name in objects if kind == "counter"), "")
+
+
+def counter_note(counts: Counts, cell: int, traced: int, now_ns: int, named: str = "") -> str:
     """Return `never hit` for a counter at zero, `no hits in 41m02` for one that did not move while it was watched.
 
-    Of a rule without one the packets of the latest trace that met it, or the key that traces them.
+    Of a rule without one the packets of the latest trace that met it, its named counter, or the key that traces them.
     """
     if not counts.have[cell]:
-        return f"traced {grouped(traced)}" if traced else "no counter: t traces"
+        return f"traced {grouped(traced)}" if traced else named or "no counter: t traces"
     if not counts.packets[cell]:
         return "never hit"
     watched = (now_ns - int(counts.since_ns[cell])) // 1_000_000_000

@@ -733,6 +733,11 @@ def test_rows_have_their_verdict_in_a_column_and_a_chain_says_that_a_rule_is_not
     assert detail is not None and "1 rule not counted" in str(detail.lines)
 
 
+def test_a_rule_that_counts_in_an_object_names_it(feed: Feed) -> None:
+    feed.poll((replace(rule("fwd", 4), objects=(("counter", "web"),)),), [None], T0)
+    assert feed.shown(T0)[0]["note"] == "in counter web"
+
+
 def test_headings_name_user_chains_and_who_jumps_there_and_fold(feed: Feed) -> None:
     feed.poll(RULES, [1, 2, 3, 4, 0], T0)
     shown = feed.rules.snapshot(ViewSpec(("number",)), T0).rows
