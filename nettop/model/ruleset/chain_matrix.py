@@ -12,6 +12,7 @@ import numpy as np
 from nettop.batch import Array
 from nettop.model.ruleset import words
 from nettop.model.ruleset.chain_table import ChainTable
+from nettop.model.ruleset.changes.log import MARKED_NS
 from nettop.model.ruleset.find import RuleFinder
 from nettop.model.ruleset.matrix import EMPTY, Matrix, Place, lay_out, path_with
 from nettop.model.ruleset.order import is_dormant, ties, traversal
@@ -160,8 +161,12 @@ class ChainMatrix:
         idents = matrix.idents
         rows = tuple(self._chains.row(ident, spec.columns) for ident in idents)
         anchor = idents.index(spec.anchor) if spec.anchor in idents else None
-        marks = self._chains.marks()  # first, since the end of the line may be cut
-        totals: Line = (*((text.strip() + "   ", role) for text, role in marks), (_LEGEND, "dim"))
+        marks: Line = (*self._chains.marks(), (f"   {_LEGEND}", "dim"))
+        changed, generation = self._chains.changed(), self._ruleset.generation
+        # what is new comes first, and the legend last, since the end of the line may be cut
+        recent = generation is not None and now_ns - generation.ts_ns < MARKED_NS
+        first, *rest = (*changed, *marks) if recent else (*marks, *changed)
+        totals: Line = ((first[0].lstrip(), first[1]), *rest)
         notes = self._chains.notes()
         version, wrong = self.version, len(self._chains.findings.all())
         count, total = len(rows), len(self._order)

@@ -174,13 +174,18 @@ class ChainTable:
         base = sum(chain.hook is not None for chain in picture.chains)
         line: list[Cell] = [(f"{plural(base, 'base chain')}, {plural(len(picture.chains) - base, 'user chain')}", "")]
         line.append((f"   {plural(len(picture.rules), 'rule')}", ""))
+        return (*line, *self.changed(), *self.marks())
+
+    def changed(self) -> Line:
+        """Return `   ruleset 41, changed 12:03:11 by nft[4121]   L changes`, if it has changed."""
+        line: list[Cell] = []
         generation = self._ruleset.generation
         if generation is not None and generation.event:
             process = f"{generation.process}[{generation.pid}]" if generation.pid else "?"
             line.append((f"   ruleset {generation.id}, changed {clock(generation.ts_ns)} by {process}", "dim"))
         if self._ruleset.changes.commits:
             line += [("   L", "key"), (" changes", "dim")]
-        return (*line, *self.marks())
+        return tuple(line)
 
     def marks(self) -> Line:
         """Return the meaning of the marks ¹ and ?, where there are any."""

@@ -8,15 +8,13 @@ import shlex
 
 from nettop.decode.nftables.iptables_save import words
 from nettop.decode.nftables.listing import stateless
-from nettop.linux.nf_tables import NFT_KEYWORDS
 from nettop.model.ruleset.merge import NFT, ChainView, RuleView
 from nettop.model.ruleset.rule_words import whole_rule
-from nettop.model.ruleset.words import rule_text, tool_name
+from nettop.model.ruleset.words import is_name, rule_text, tool_name
 from nettop.text.netns import enter_command
 from nettop.text.sanitize import clean
 
 _ESCAPED = re.compile(r'"((?:[^"\\]|\\.)*)"')
-_NAME = re.compile(r"[A-Za-z_.][\w/.-]*", re.ASCII)
 _SHOW, _INSERT = "The command that shows its chain", "Insert one like it before it"
 _NUMBERED_RESET = ("ip", "ip6")  # families whose tool has -Z CHAIN NUMBER
 
@@ -31,7 +29,7 @@ def copies(netns: str, chain: ChainView, rule: RuleView) -> tuple[tuple[str, str
 
 def _nft_commands(chain: ChainView, rule: RuleView) -> list[tuple[str, list[str]]]:
     place = f"{chain.family} {chain.table} {chain.name}"
-    named = _is_name(chain.table) and _is_name(chain.name)
+    named = is_name(chain.table) and is_name(chain.name)
     show = _SHOW, ["nft", "-a", f"list chain {place}" if named else f"list ruleset {chain.family}"]
     if rule.handle is None or rule.text is None:
         return [show]
@@ -45,11 +43,6 @@ def _nft_commands(chain: ChainView, rule: RuleView) -> list[tuple[str, list[str]
     return [show, (_INSERT, ["nft", insert]), *counted, ("Delete it", delete)]
 
 
-def _is_name(name: str) -> bool:
-    """Return whether nft reads a name of a table, chain, set or object as one."""
-    return _NAME.fullmatch(name) is not None and name not in NFT_KEYWORDS
-
-
 def _is_input(rule: RuleView) -> bool:
     """Return whether nft reads the words that it prints of a rule: it has no escapes, and adds no meter again."""
     raw = rule.raw
@@ -57,7 +50,7 @@ def _is_input(rule: RuleView) -> bool:
         return False
     sets = [name for name in raw.sets if not name.startswith("__")]  # those that have a name
     quoted = any('"' in text for text in (raw.comment or "", *raw.log_prefixes))
-    return not quoted and all(map(_is_name, (*raw.targets, *sets, *(name for _, name in raw.objects))))
+    return not quoted and all(map(is_name, (*raw.targets, *sets, *(name for _, name in raw.objects))))
 
 
 def _json_delete(chain: ChainView, handle: int) -> list[str]:

@@ -16,7 +16,7 @@ from nettop.model.ruleset.counters import TracedHits
 from nettop.model.ruleset.find import RuleFinder
 from nettop.model.ruleset.merge import NFT, ChainView, RuleView
 from nettop.model.ruleset.opened_sets import refs_of
-from nettop.model.ruleset.rule_commands import copies
+from nettop.model.ruleset.rule_detail import rule_detail
 from nettop.model.ruleset.rule_tree import (
     ELSEWHERE,
     HEADING,
@@ -34,10 +34,10 @@ from nettop.model.ruleset.rule_tree import (
     rules_of_tree,
     verdict_of,
 )
-from nettop.model.ruleset.rule_words import EVERY, expressions, raw_pairs, split_rule, whole_rule
+from nettop.model.ruleset.rule_words import EVERY, expressions, split_rule, whole_rule
 from nettop.model.ruleset.ruleset import Ruleset
 from nettop.model.ruleset.shares import shares
-from nettop.model.table import RULE_WORDS, Cell, Column, CopyDetail, Detail, Line, Row, Snapshot, SortKey, ViewSpec
+from nettop.model.table import RULE_WORDS, Cell, Column, Detail, Line, Row, Snapshot, SortKey, ViewSpec
 from nettop.model.window import Match, OrderCache, value_keys
 from nettop.text.units import ABSENT, plural, scaled, sparkline
 
@@ -253,7 +253,9 @@ class RuleTable:
         if row.rule is None:
             policy = chain.policy or ""
             role = words.verdict_role(policy)
-            return cells | {"number": ("policy", "dim"), "verdict": (policy, role), "rule": (EVERY, "dim")}
+            came = self._ruleset.changes.mark(chain, None, now_ns)
+            cells |= {"verdict": (policy, role), "rule": (EVERY, "dim"), "note": (came, "new")}
+            return cells | {"number": ("policy", "dim")}
         rule = self._rule(row)
         matches, verdict = split_rule(rule)
         comment = f"   /* {rule.comment} */" if rule.comment else ""
@@ -266,15 +268,17 @@ class RuleTable:
             or LEAF
         )
         before = f"{chain.table} {chain.name}: " if self._flat else indent + jump
-        counted = bool(self._ruleset.counts.have[row.cell])
-        note = words.counter_note(self._ruleset.counts, row.cell, self._hits(row), now_ns, words.named_counter(rule))
+        counted, came = self._ruleset.counts.have[row.cell], self._ruleset.changes.mark(chain, rule, now_ns)
+        note = came or words.counter_note(
+            self._ruleset.counts, row.cell, self._hits(row), now_ns, words.named_counter(rule)
+        )
         role = words.verdict_role(rule.verdict) if rule.text else "dim"
         return cells | {
             "number": (str(rule.number), "number"),
             "handle": (str(rule.handle) if rule.handle is not None else ABSENT, "dim"),
             "verdict": (verdict, role),
             "rule": (before + matches + comment, "" if rule.text else "dim"),
-            "note": (note, "warn" if counted else "new" if self._hits(row) else "dim"),
+            "note": (note, "new" if came or (self._hits(row) and not counted) else "warn" if counted else "dim"),
         }
 
     def fields(self) -> ListedFields:
@@ -353,42 +357,4 @@ class RuleTable:
         cell = next((at for at, rule in enumerate(picture.rules) if rule.ident == ident), None)
         if cell is None:
             return None
-        rule = picture.rules[cell]
-        chain = picture.chains[rule.chain]
-        title: Line = (
-            (words.chain_path(chain), "accent"),
-            (f"   rule {rule.number}", "number"),
-            (f"   {rule.backend}", "dim"),
-        )
-        lines = tuple(self._detail_lines(chain, rule, cell, now_ns))
-        return CopyDetail(ident, title, lines, copies(self._ruleset.netns, chain, rule))
-
-    def _detail_lines(self, chain: ChainView, rule: RuleView, cell: int, now_ns: int) -> list[Line]:
-        picture = self._ruleset.picture
-        pairs = [
-            ("rule", words.rule_text(rule)),
-            ("comment", rule.comment or ""),
-            ("handle", str(rule.handle) if rule.handle is not None else ""),
-            ("counted", self._counted(cell, now_ns)),
-            ("verdict", verdict_of(rule)),
-            ("jumps to", ", ".join(picture.chains[i].name for i in picture.targets(rule))),
-            ("command", words.tool_command(chain, rule)),
-        ]
-        pairs += raw_pairs(chain, rule, self._ruleset.raw.objects)
-        lines = words.detail_lines(pairs)
-        if chain.type == "nat":
-            lines.append(((f"  its chain sees the {words.FIRST_PACKET}", "nat"),))
-        return lines
-
-    def _counted(self, cell: int, now_ns: int) -> str:
-        counts, picture = self._ruleset.counts, self._ruleset.picture
-        if not counts.have[cell]:
-            traced = self._traced.counts[picture.rules[cell].ident]
-            told = f"the latest trace saw {plural(traced, 'packet')} in it" if traced else "t counts packets by a trace"
-            return f"{words.named_counter(picture.rules[cell]) or 'no counter in this rule'}: {told}"
-        text = f"{plural(int(counts.packets[cell]), 'packet')}, {plural(int(counts.bytes[cell]), 'byte')}"
-        rate = float(counts.rate[cell])
-        if rate == rate:
-            text += f"   {scaled(rate)} pkt/s"
-        idle = words.counter_note(counts, cell, 0, now_ns)
-        return f"{text}   {idle}" if idle else text
+        return rule_detail(self._ruleset, cell, self._traced.counts[ident], now_ns)

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from itertools import accumulate
 
 from nettop.decode.nftables.expressions import expression_lines
 from nettop.decode.nftables.iptables_save import words
-from nettop.decode.nftables.objects import NftObject
 from nettop.model.ruleset.merge import NFT, ChainView, RuleView
 from nettop.model.ruleset.words import rule_text
-from nettop.text.units import plural
 
 EVERY = "every packet"
 _NFT_TOKENS = re.compile(r'(?:[^\s"]|"[^"]*"?)+')  # nft has no escapes in quotes
@@ -98,22 +95,3 @@ def expressions(rule: RuleView, counted: tuple[int, int] | None) -> list[str]:
     if counters:
         lines[counters[-1]] = f"[ counter pkts {counted[0]} bytes {counted[1]} ]" if counted else "[ counter ]"
     return lines
-
-
-def raw_pairs(chain: ChainView, rule: RuleView, objects: Sequence[NftObject]) -> list[tuple[str, str]]:
-    """Return what the kernel has of a rule: its sets, objects with their counters, xtables and expressions."""
-    if rule.raw is None:
-        return []
-    pairs = []
-    sets = [name for name in rule.raw.sets if not name.startswith("__")]
-    if sets:
-        pairs.append(("sets", ", ".join(f"@{name}" for name in sets)))
-    for one in objects:
-        same = (one.family, one.table) == (chain.family, chain.table)
-        if same and (one.type, one.name) in rule.raw.objects:
-            counts = [plural(n, noun) for n, noun in ((one.packets, "packet"), (one.bytes, "byte")) if n is not None]
-            pairs.append((one.type, one.name + "".join(counts and ("   ", ", ".join(counts)))))
-    if rule.raw.extensions:
-        pairs.append(("xtables", ", ".join(rule.raw.extensions)))
-    lines = expressions(rule, None)
-    return [*pairs, *(("runs" if at == 0 else " ", line) for at, line in enumerate(lines))]

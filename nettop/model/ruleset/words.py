@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from shlex import quote
 
 from nettop.decode.nftables.listing import stateless
 from nettop.decode.nftables.objects import NftTable
+from nettop.linux.nf_tables import NFT_KEYWORDS
 from nettop.model.ruleset.counters import Counts
 from nettop.model.ruleset.merge import LEGACY, NFT, ChainView, RuleView
 from nettop.model.ruleset.order import is_dormant, runs_at
@@ -17,6 +19,7 @@ FIRST_PACKET = "first packet of a flow only"
 OFFLOADED = "packets of the flows in it skip all later hooks"
 NO_RULES = "no nftables, iptables or iptables-legacy rules in this namespace"
 NF_IP_PRI_LAST = 0x7FFFFFFF  # INT_MAX, linux/netfilter_ipv4.h; NF_IP_PRI_FIRST is INT_MIN
+_NAME = re.compile(r"[A-Za-z_.][\w/.-]*", re.ASCII)
 _ROLES = {"accept": "good", "drop": "bad", "reject": "bad"}
 _NAT = {"snat", "dnat", "masquerade", "redirect", "netmap"}
 _TOOLS = {"ip": "iptables", "ip6": "ip6tables", "arp": "arptables", "bridge": "ebtables"}
@@ -75,6 +78,11 @@ def rule_text(rule: RuleView) -> str:
     return f"(no words: its tool did not print it; xtables {extensions})" if extensions else "(no words yet)"
 
 
+def is_name(name: str) -> bool:
+    """Return whether nft reads a name of a table, chain, set or object as one."""
+    return _NAME.fullmatch(name) is not None and name not in NFT_KEYWORDS
+
+
 def tool_name(chain: ChainView, rule: RuleView) -> str:
     """Return the iptables command that owns a rule: `ip6tables-nft`, `iptables-legacy`."""
     return _TOOLS.get(chain.family, "iptables") + ("-legacy" if rule.backend == LEGACY else "-nft")
@@ -83,8 +91,9 @@ def tool_name(chain: ChainView, rule: RuleView) -> str:
 def tool_command(chain: ChainView, rule: RuleView) -> str:
     """Return the command of the owning tool that shows this rule."""
     if rule.backend == NFT:
-        where = f"{chain.family} {quote(chain.table)} {quote(chain.name)}"
-        return f"nft -a list chain {where}    # handle {rule.handle}"
+        named = is_name(chain.table) and is_name(chain.name)
+        what = f"chain {chain.family} {chain.table} {chain.name}" if named else f"ruleset {chain.family}"
+        return f"nft -a list {what}    # handle {rule.handle}"
     tool = tool_name(chain, rule)
     if chain.family == "bridge":
         return f"{tool} -t {chain.table} -L {quote(chain.name)} --Ln    # {rule.number}"

@@ -22,12 +22,13 @@ from nettop.model.ruleset.changes.change import (
 from nettop.model.ruleset.changes.elements import element_changes
 from nettop.model.ruleset.merge import LEGACY, ChainView, Key, Picture, RuleView
 from nettop.model.ruleset.words import chain_path, rule_text
-from nettop.text.units import plural
+from nettop.text.units import clock, plural
 
 TableKey = tuple[str, str, str]  # backend, family, table
 _Chains = dict[Key, dict[int | None, tuple[ChainView, RuleView]]]  # rules that were looked up, by handle
 
 KEPT = 200  # commits, the latest
+MARKED_NS = 60_000_000_000  # what changed is marked for so long
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,7 @@ class ChangeLog:
         self._rules: AnnouncedRules | None = None  # of that picture, with what was announced since
         self._announced: set[tuple[str, Key]] = set()  # signs and keys of that
         self._pending = False  # rules wait for their words
+        self._marks: dict[Key, tuple[int, str]] = {}  # time and sign of the latest changes
 
     def announce(self, commit: NftCommit, picture: Picture, sets: Mapping[SetId, NftSet]) -> None:
         """Add a commit as its events have it. `picture` is the current one."""
@@ -97,12 +99,25 @@ class ChangeLog:
         self._append(changed_ns, by, [one for one in found if one.backend != LEGACY and not _is_in(announced, one)])
         self._append(now_ns, "", [change for change in found if change.backend == LEGACY])
 
+    def mark(self, chain: ChainView, rule: RuleView | None, now_ns: int) -> str:
+        """Return `+ 12:03:11` for a rule that came or changed (~) in the last minute, or "". None: for the policy."""
+        own = _key(chain_change(chain, None) if rule is None else rule_change("+", chain, rule))
+        ts_ns, sign = max(self._marks.get(key, (0, "")) for key in (own, place(chain)[:2]))
+        return f"{sign} {clock(ts_ns)}" if sign and now_ns - ts_ns < MARKED_NS else ""
+
     def _append(self, ts_ns: int, by: str, changes: list[Change]) -> None:
         if not changes:
             return
         more = len(changes) - MAX_CHANGES
         rest = (Change("…", "", f"and {plural(more, 'more change')}", "", ""),) if more > 0 else ()
         self.commits.append(Commit(ts_ns, by, (*changes[:MAX_CHANGES], *rest)))
+        self._marks = {key: mark for key, mark in self._marks.items() if ts_ns - mark[0] < MARKED_NS}
+        self._marks.update({_key(change): (ts_ns, change.sign) for change in changes if change.sign != "-"})
+
+
+def _key(change: Change) -> Key:
+    """Return the key of what changed. Rules of iptables-legacy have no handles: they are known by their words."""
+    return (*change.key, change.found) if change.backend == LEGACY else change.key
 
 
 def _is_in(announced: Collection[tuple[str, Key]], change: Change) -> bool:

@@ -10,8 +10,9 @@ from nettop.decode.nftables.commits import Announced, NftCommit
 from nettop.decode.nftables.objects import Generation, NftChain, NftTable
 from nettop.decode.nftables.rules import NftRule
 from nettop.model.ruleset.changes.change import MAX_CHANGES
-from nettop.model.ruleset.changes.log import ChangeLog
-from nettop.model.ruleset.merge import NFT, ChainView, Picture, RuleView
+from nettop.model.ruleset.changes.log import MARKED_NS, ChangeLog
+from nettop.model.ruleset.merge import LEGACY, NFT, ChainView, Picture, RuleView
+from nettop.text.units import clock
 
 CHAIN = ChainView(1, NFT, "inet", "fw", "lan", None, None, None, None, first=0, count=0, flags=("dormant",))
 TABLE = NftTable("inet", "fw", (), 1, None, None)
@@ -123,3 +124,24 @@ def test_a_large_table_is_one_change_also_where_a_dump_finds_it(log: ChangeLog) 
 def test_a_commit_of_thousands_of_changes_says_how_many_are_left_out(log: ChangeLog) -> None:
     announce(log, *(Announced(True, rule(handle)) for handle in range(10, 10 + MAX_CHANGES + 1234)))
     assert len(told(log)[0]) == MAX_CHANGES + 1 and told(log)[0][-1] == "… and 1,234 more changes  "
+
+
+def test_what_came_or_changed_is_marked_for_a_minute(log: ChangeLog) -> None:
+    announce(log, Announced(True, rule(5)))
+    shown = picture(rule(4), rule(5))
+    chain, (old, new), at = shown.chains[0], shown.rules, log.commits[-1].ts_ns
+    assert log.mark(chain, new, at + 1) == f"+ {clock(at)}"
+    assert log.mark(chain, old, at + 1) == log.mark(chain, None, at + 1) == ""
+    assert log.mark(chain, new, at + MARKED_NS) == ""
+
+
+def test_a_rule_of_iptables_legacy_is_marked_by_its_words() -> None:
+    log = ChangeLog()
+    before, after = (picture(*(rule(handle) for handle in handles)) for handles in ((4,), (4, 5)))
+    for one in (before, after):
+        one.chains[:] = [replace(chain, backend=LEGACY, handle=None) for chain in one.chains]
+        one.rules[:] = [replace(view, backend=LEGACY, handle=None, raw=None) for view in one.rules]
+    log.add(before, (), 5, 5)
+    log.add(after, (), 9, 9)
+    marks = [log.mark(after.chains[0], one, 9) for one in after.rules]
+    assert marks == ["", f"+ {clock(9)}"]
