@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from ipaddress import ip_address
 
 from nettop.decode.rtnetlink import Address
 from nettop.decode.topology.objects import Device
-from nettop.linux.rtnetlink import RTN_UNICAST
+from nettop.linux.rtnetlink import RT_TABLE_MAIN, RTN_UNICAST
 from nettop.model.findings import Finding
 from nettop.model.map_findings.facts import MapFacts, at, finding, is_global, prefix, subnet
 from nettop.model.topology.device_words import is_on, parameter
 from nettop.model.topology.host_map import NamespaceMap
 from nettop.model.topology.ip_words import ip_text, route_words
+from nettop.model.topology.policy import best_route
+from nettop.model.topology.route_query import RouteQuery
 from nettop.model.topology.tree import PAIRS
 
 _CHILDREN = ("macvlan", "macvtap", "ipvlan", "ipvtap")
@@ -43,7 +46,8 @@ def parents(facts: MapFacts) -> Iterator[Finding]:
             continue
         own = {subnet(one) for one in space.addresses if one.ifindex == device.link.ifindex}
         for address in there.addresses:
-            if address.ifindex == lower.link.ifindex and is_global(address) and subnet(address) in own:
+            shared = address.ifindex == lower.link.ifindex and is_global(address) and subnet(address) in own
+            if shared and _leads_by(space, device, address):
                 text = ip_text(address.family, address.address)
                 summary = (
                     f"{text} cannot be reached: it is the address of the lower device {at(there, lower)}, and "
@@ -51,6 +55,12 @@ def parents(facts: MapFacts) -> Iterator[Finding]:
                 )
                 lines = (f"{at(there, lower)}: {prefix(address)}", _own_line(space, device, address))
                 yield finding("parent-address", summary, space, device, lines)
+
+
+def _leads_by(space: NamespaceMap, device: Device, address: Address) -> bool:
+    """Return whether the main table leads to an address by this device, not by a route around it."""
+    route = best_route(space.routes, RT_TABLE_MAIN, RouteQuery(ip_address(ip_text(address.family, address.address))))
+    return route is None or any(hop.ifindex == device.link.ifindex for hop in route.hops)
 
 
 def _sends_back(facts: MapFacts, space: NamespaceMap, device: Device) -> bool:

@@ -105,3 +105,19 @@ def test_the_group_of_a_tun_is_no_address() -> None:
     assert remote_text(tun) == ""
     for remote, expected in (("0.0.0.0", ""), ("::", ""), ("any", ""), ("10.0.0.1", "10.0.0.1")):
         assert remote_text(Device(Link(3, "t", "gre"), parameters=(("remote", remote),))) == expected
+
+
+def test_a_child_that_has_a_route_around_its_lower_device_reaches_that() -> None:
+    below = space(
+        "host", 1, Device(Link(2, "eth0", "", 1, UP, 1500)), addresses=(Address(2, 2, 0x0A000001, 24, 0x0A000001),)
+    )
+    child = Device(Link(3, "mv0", "macvlan", 1, UP, 1500, lower=2, peer_nsid=0), parameters=(("mode", "bridge"),))
+    own, other = Address(3, 2, 0x0A000002, 24, 0x0A000002), Device(Link(4, "eth1", "veth", 1, UP, 1500))
+    subnet = Route(2, 254, 1, 0x0A000000, 24, (Hop(3),))
+    for routes, expected in (
+        ((subnet,), ["parent-address"]),
+        ((subnet, Route(2, 254, 1, 0x0A000001, 32, (Hop(4),))), []),
+    ):
+        inside = space("box", 2, child, other, addresses=(own,), routes=routes)
+        inside.namespace = Namespace("box", inode=2, nsids={0: 1})
+        assert names(hosts(below, inside)) == expected
