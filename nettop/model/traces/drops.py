@@ -45,7 +45,7 @@ def places(packet: Journey) -> tuple[Place, ...]:
 def dropped(record: DropRecord, packets: Iterable[Journey]) -> Journey | None:
     """Give a drop to the packet that it is of, and return that; None: of none of them.
 
-    Packets without a verdict come first, and of those the earliest.
+    Packets without a verdict come first, and of those the earliest; of a drop by a rule those that a rule dropped.
     """
     ts_ns = record.ts_ns
     if record.function == _NO_PACKET:
@@ -55,7 +55,8 @@ def dropped(record: DropRecord, packets: Iterable[Journey]) -> Journey | None:
     found = [packet for packet in near if _fits(packet, record)]
     if not found:
         return None
-    first = min(found, key=lambda packet: (packet.verdict == "accept", packet.ts_ns))
+    others = "accept", "lost" if record.reason == BY_RULES else ""
+    first = min(found, key=lambda packet: (packet.verdict in others, packet.ts_ns))
     sure = record.device is not None and (first.verdict != "accept" or len(found) == 1)
     first.drop = Drop(record, "likely" if sure else "possible")
     return first

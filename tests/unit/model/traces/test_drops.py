@@ -42,6 +42,8 @@ def test_an_accepted_packet_that_others_fit_as_well_is_possible_only() -> None:
 def test_a_drop_by_a_rule_is_that_of_a_packet_that_a_rule_dropped() -> None:
     accepted, refused = packet(verdict="accept"), packet(verdict="drop", ts_ns=SECOND + 1)
     assert dropped(drop("NETFILTER_DROP"), [accepted, refused]) is refused
+    refused = packet(verdict="drop", ts_ns=SECOND + 1)
+    assert dropped(drop("NETFILTER_DROP"), [packet(verdict="lost"), refused]) is refused, "not of a lost one"
     assert dropped(drop("IP_RPFILTER"), [refused]) is None
 
 
