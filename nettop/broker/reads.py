@@ -77,6 +77,7 @@ _READS: dict[ReadRequest, _Read] = {
     ReadRequest.RTNL_VLANS: _route(
         rtnl.RTM_GETLINK, rtnl.IFINFOMSG, *_BRIDGES, mask=rtnl.RTEXT_FILTER_BRVLAN_COMPRESSED
     ),
+    ReadRequest.RTNL_GROUPS: _route(rtnl.RTM_GETMDB, rtnl.BR_PORT_MSG, AF_BRIDGE, 0),
     ReadRequest.RTNL_QDISCS: _route(rtnl.RTM_GETQDISC, rtnl.TCMSG),
     ReadRequest.RTNL_ROUTE: _Read(NETLINK_ROUTE, rtnl.RTM_GETROUTE, False),
 }

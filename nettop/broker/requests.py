@@ -42,6 +42,7 @@ class ReadRequest(Enum):
     RTNL_NEIGHBOURS = "rtnl-neighbours"
     RTNL_FDB = "rtnl-fdb"  # forwarding databases
     RTNL_VLANS = "rtnl-vlans"  # of bridge ports
+    RTNL_GROUPS = "rtnl-groups"  # multicast groups behind them
     RTNL_QDISCS = "rtnl-qdiscs"  # in ReadDumps also the filters of ingress and clsact
 
 

@@ -37,6 +37,7 @@ READS: dict[str, ReadRequest] = {  # DumpMark.what → the read
     "map-neighbours": ReadRequest.RTNL_NEIGHBOURS,
     "map-fdb": ReadRequest.RTNL_FDB,
     "map-vlans": ReadRequest.RTNL_VLANS,
+    "map-groups": ReadRequest.RTNL_GROUPS,
     _QUEUES: ReadRequest.RTNL_QDISCS,
     COUNTS: ReadRequest.RTNL_COUNTS,
 }
@@ -46,6 +47,7 @@ GROUPS = (
     rtnl.RTNLGRP_NEIGH,
     rtnl.RTNLGRP_TC,
     rtnl.RTNLGRP_NSID,
+    rtnl.RTNLGRP_MDB,
     rtnl.RTNLGRP_NEXTHOP,
     *rtnl.RTNLGRP_IFADDR,
     *rtnl.RTNLGRP_ROUTE,
@@ -68,6 +70,7 @@ _CONCERNS: dict[int, frozenset[str]] = {
 _OF_BRIDGES = {  # of messages of AF_BRIDGE
     rtnl.RTM_NEWLINK: frozenset({"map-links", "map-vlans"}),  # a port's state or VLANs have changed
     **dict.fromkeys((rtnl.RTM_NEWNEIGH, rtnl.RTM_DELNEIGH), frozenset({"map-fdb"})),
+    **dict.fromkeys((rtnl.RTM_NEWMDB, rtnl.RTM_DELMDB), frozenset({"map-groups"})),
 }
 _NSIDS = (rtnl.RTM_NEWNSID, rtnl.RTM_DELNSID)
 _RCVBUF = 256 << 10  # bytes: what overflows is read again

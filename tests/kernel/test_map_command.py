@@ -255,6 +255,36 @@ def test_the_forwarding_databases_are_those_of_bridge(namespaces: tuple[str, str
     poll(same_again)
 
 
+def test_the_groups_behind_ports_are_those_of_bridge(lab: Lab) -> None:
+    ns = lab.netns("c")
+    for line in (
+        "link add br0 type bridge mcast_snooping 1",
+        "link add v0 type veth peer name v1",
+        "link set v0 master br0",
+        "link set br0 up",
+        "link set v0 up",
+        "link set v1 up",
+    ):
+        run_in(ns, "ip", *line.split())
+    poll(lambda: "state forwarding" in run_in(ns, "bridge", "link"))
+    for group in ("239.9.9.9 permanent", "ff05::9 permanent", "239.9.9.8 temp"):
+        run_in(ns, "bridge", "mdb", "add", "dev", "br0", "port", "v0", "grp", *group.split())
+
+    def said() -> tuple[set[tuple[Any, ...]], ...]:
+        ours = of(rows("map", "--netns", ns), "port_group", ns)
+        listed = tool(ns, "bridge", "-j", "mdb")[0]["mdb"]
+        return (
+            {(row["name"], row["bridge"], row["group"], row["permanent"]) for row in ours},
+            {(one["port"], one["dev"], one["grp"], one["state"] == "permanent") for one in listed},
+        )
+
+    def same_again() -> bool:  # hosts join and leave while we look
+        ours, theirs = said()
+        return ours == theirs and ("v0", "br0", "239.9.9.9", True) in ours and ("v0", "br0", "ff05::9", True) in ours
+
+    poll(same_again)
+
+
 def test_filters_say_where_they_send_packets_and_an_ifb_what_feeds_it(lab: Lab) -> None:
     ns = lab.netns("c")
     for line in ("link add ifb0 type ifb", "link add veth0 type veth peer name veth1", "link add br0 type bridge"):

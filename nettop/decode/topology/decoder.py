@@ -23,6 +23,7 @@ from nettop.decode.rtnetlink import (
     read_route,
 )
 from nettop.decode.topology import kinds
+from nettop.decode.topology.groups import read_groups
 from nettop.decode.topology.nexthops import read_nexthop
 from nettop.decode.topology.objects import (
     Device,
@@ -31,6 +32,7 @@ from nettop.decode.topology.objects import (
     Nexthop,
     Parameters,
     PolicyRule,
+    PortGroup,
     PortVlan,
     Queue,
 )
@@ -70,6 +72,7 @@ class MapRows:
     nexthops: list[Nexthop] = field(default_factory=list)
     neighbours: list[Neighbour] = field(default_factory=list)
     vlans: list[PortVlan] = field(default_factory=list)
+    groups: list[PortGroup] = field(default_factory=list)
     queues: list[Queue] = field(default_factory=list)
     errors: DecodeErrors = field(default_factory=DecodeErrors.none)
 
@@ -85,6 +88,8 @@ def decode_map(batch: Batch) -> MapRows:
         rtnl.RTM_NEWNEIGH: partial(_neighbour, rows),
         rtnl.RTM_NEWRULE: partial(_rule, rows),
         rtnl.RTM_NEWNEXTHOP: lambda *at: rows.nexthops.append(read_nexthop(*at)),
+        # a dump of groups has the type of its request for bridges, and the other one for VXLANs
+        **dict.fromkeys((rtnl.RTM_NEWMDB, rtnl.RTM_GETMDB), lambda *at: rows.groups.extend(read_groups(*at))),
         rtnl.RTM_NEWQDISC: partial(_queue, rows),
         rtnl.RTM_NEWTFILTER: partial(_filter, rows),
     }

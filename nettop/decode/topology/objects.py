@@ -128,6 +128,18 @@ class Queue:
 
 
 @dataclass(frozen=True, slots=True)
+class PortGroup:
+    """A multicast group behind a bridge port (struct br_mdb_entry, linux/if_bridge.h)."""
+
+    ifindex: int  # of the port, or of the bridge itself
+    bridge: int
+    group: str  # an IPv4 or IPv6 address, or a MAC
+    vlan: int = 0
+    permanent: bool = False
+    source: str = ""  # the only one; "": any
+
+
+@dataclass(frozen=True, slots=True)
 class PortVlan:
     """A VLAN of a bridge port (struct bridge_vlan_info, linux/if_bridge.h)."""
 

@@ -139,6 +139,10 @@ def _port_lines(space: NamespaceMap, device: Device) -> Iterator[Line]:
     if vlans:
         texts = [f"{v.vlan}{' untagged' if v.untagged else ''}{' pvid' if v.pvid else ''}" for v in vlans]
         yield detail_line("VLANs", listed(texts, 12))
+    groups = [one for one in space.groups if index in (one.ifindex, one.bridge) and not one.group.startswith("ff02::")]
+    if groups:
+        texts = [one.group + (f" on {space.name(one.ifindex)}" if one.bridge == index else "") for one in groups]
+        yield detail_line("groups", listed([*dict.fromkeys(texts)], _MACS))
     behind = (index,) if device.link.kind != "bridge" else tuple(
         i for i, one in space.devices.items() if one.link.master == index
     )  # fmt: skip

@@ -58,6 +58,10 @@ def _rows(hosts: HostMap, space: NamespaceMap) -> Iterator[Row]:
     for vlan in space.vlans:
         row = {"vlan": vlan.vlan, "untagged": vlan.untagged, "pvid": vlan.pvid}
         yield {**_of("port_vlan", label, vlan.ifindex, names), **row}
+    for group in space.groups:
+        row = {"bridge": names.get(group.bridge), "group": group.group, "source": group.source or None}
+        row |= {"vlan": group.vlan or None, "permanent": group.permanent}
+        yield {**_of("port_group", label, group.ifindex, names), **row}
     for queue in space.queues:
         row = {"queue_kind": queue.kind, "handle": f"{queue.handle:#x}", "parent": f"{queue.parent:#x}"}
         if queue.filter:

@@ -19,6 +19,7 @@ from nettop.decode.topology.objects import (
     Nexthop,
     Parameters,
     PolicyRule,
+    PortGroup,
     PortVlan,
     Queue,
 )
@@ -43,6 +44,7 @@ class NamespaceMap:
     nexthops: tuple[Nexthop, ...] = ()
     neighbours: tuple[Neighbour, ...] = ()  # with the entries of forwarding databases
     vlans: tuple[PortVlan, ...] = ()
+    groups: tuple[PortGroup, ...] = ()
     queues: tuple[Queue, ...] = ()
     sysctls: Mapping[str, str] = field(default_factory=dict)  # "net.ipv4.ip_forward" → "1"
     features: Mapping[int, tuple[str, ...]] = field(default_factory=dict)  # of devices: those of gro, lro … that are on
@@ -234,6 +236,7 @@ _PARTS = {  # DumpMark.what → the name of the field
     "map-neighbours": "neighbours",
     "map-fdb": "neighbours",
     "map-vlans": "vlans",
+    "map-groups": "groups",
     "map-queues": "queues",
 }
 

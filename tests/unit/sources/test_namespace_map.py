@@ -81,6 +81,7 @@ def link(family: int, kind: int = NEWLINK, *attributes: bytes) -> bytes:
     ("event", "expected"),
     [
         (link(AF_BRIDGE), {"map-links", "map-vlans"}),
+        (nlmsg(84, bytes((AF_BRIDGE,)) + bytes(7)), {"map-groups"}),
         (link(AF_BRIDGE, DELLINK), ALL - {COUNTS}),
         (link(0), ALL - {COUNTS}),
         (nlmsg(NEWNEIGH, bytes((AF_BRIDGE,)) + bytes(11)), {"map-fdb"}),

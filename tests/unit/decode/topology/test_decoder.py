@@ -12,7 +12,16 @@ from pyroute2.netlink.rtnl.fibmsg import fibmsg
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 
 from nettop.decode.topology.decoder import MapRows, decode_map
-from nettop.decode.topology.objects import Device, LinkCounts, Neighbour, Nexthop, PolicyRule, PortVlan, Queue
+from nettop.decode.topology.objects import (
+    Device,
+    LinkCounts,
+    Neighbour,
+    Nexthop,
+    PolicyRule,
+    PortGroup,
+    PortVlan,
+    Queue,
+)
 from nettop.linux.netlink import ERR_MALFORMED, ERR_VALUE_SHORT
 from tests.unit.decode.netlink_bytes import batch, nest, nla, nlmsg
 
@@ -329,3 +338,24 @@ def test_a_tunnel_is_on_the_device_of_its_parameters_and_never_on_itself() -> No
 
     assert (tunnel("vxlan", nla(3, u32(2))).link.lower, tunnel("vxlan").link.lower) == (2, 0)
     assert (tunnel("wireguard").link.lower, tunnel("veth").link.lower, tunnel("macvlan").link.lower) == (0, 5, 5)
+
+
+def test_groups_of_bridges_in_each_family_of_addresses() -> None:
+    def entry(raw: bytes, ethertype: bytes, *more: bytes, vlan: int = 0, state: int = 0) -> bytes:
+        head = struct.pack("=IBBH", 5, state, 0, vlan) + raw.ljust(16, b"\0") + ethertype + b"\0\0"
+        return nla(1, head + b"".join(more))
+
+    entries = (
+        entry(bytes((239, 1, 1, 1)), b"\x08\0", nla(4, bytes((10, 0, 0, 9))), vlan=7, state=1),
+        entry(bytes.fromhex("ff05" + "00" * 13 + "09"), b"\x86\xdd"),
+        entry(bytes.fromhex("01005e010101"), b"\0\0"),
+    )
+    body = struct.pack("=B3xI", 7, 2) + nest(1, nest(1, *entries)) + nest(2, nla(1, u32(5)))
+    for kind in (84, 86):
+        assert decoded(nlmsg(kind, body)).groups == [
+            PortGroup(5, 2, "239.1.1.1", 7, True, "10.0.0.9"),
+            PortGroup(5, 2, "ff05::9"),
+            PortGroup(5, 2, "01:00:5e:01:01:01"),
+        ]
+    cut = struct.pack("=B3xI", 7, 2) + nest(1, nest(1, nla(1, bytes(9))))
+    assert decoded(nlmsg(84, cut)).errors.code.tolist() == [ERR_VALUE_SHORT]
