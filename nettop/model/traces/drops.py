@@ -143,6 +143,8 @@ def _fits(packet: Journey, record: DropRecord) -> bool:
     if not _is_protocol(packet, record):
         return False
     end = packet.end
+    if end is None and record.reason == BY_RULES:
+        return False  # its trace records say so, if it is this one's
     if (end is None or verdict == "accept") and not _may_follow(record, end.oif if end else None):
         return False
     return verdict == "lost" or (record.reason == BY_RULES) == (verdict == "drop")

@@ -44,6 +44,7 @@ def test_a_drop_by_a_rule_is_that_of_a_packet_that_a_rule_dropped() -> None:
     assert dropped(drop("NETFILTER_DROP"), [accepted, refused]) is refused
     refused = packet(verdict="drop", ts_ns=SECOND + 1)
     assert dropped(drop("NETFILTER_DROP"), [packet(verdict="lost"), refused]) is refused, "not of a lost one"
+    assert dropped(drop("NETFILTER_DROP"), [packet()]) is None, "one on its way may have another end"
     assert dropped(drop("IP_RPFILTER"), [refused]) is None
 
 
