@@ -15,6 +15,7 @@ from nettop.model.traces.journey import Drop, Journey
 
 # Trace records have the time when they were read, which is later than the kernel's: on a busy host by a second.
 _BEFORE_NS, AFTER_NS = 100_000_000, 50_000_000
+_CLOCK_NS = 2_000_000  # between the clocks of both
 _LATE_NS = 1_000_000_000  # of a packet that is certain to have no verdict
 BY_RULES = "NETFILTER_DROP"
 _NO_PACKET = "skb_release_data"  # frees the fragments of a packet with it
@@ -45,7 +46,8 @@ def places(packet: Journey) -> tuple[Place, ...]:
 def dropped(record: DropRecord, packets: Iterable[Journey]) -> Journey | None:
     """Give a drop to the packet that it is of, and return that; None: of none of them.
 
-    Packets without a verdict come first, and of those the earliest; of a drop by a rule those that a rule dropped.
+    Those whose last record was read before the drop are the last to be chosen, packets without a verdict the first,
+    and of those the earliest; of a drop by a rule those that a rule dropped.
     """
     ts_ns = record.ts_ns
     if record.function == _NO_PACKET:
@@ -55,6 +57,7 @@ def dropped(record: DropRecord, packets: Iterable[Journey]) -> Journey | None:
     found = [packet for packet in near if _fits(packet, record)]
     if not found:
         return None
+    found = [packet for packet in found if packet.last_ns >= ts_ns - _CLOCK_NS] or found
     others = "accept", "lost" if record.reason == BY_RULES else ""
     first = min(found, key=lambda packet: (packet.verdict in others, packet.ts_ns))
     sure = record.device is not None and (first.verdict != "accept" or len(found) == 1)

@@ -128,3 +128,11 @@ def test_a_packet_without_a_drop_says_that_drops_were_lost() -> None:
     pending.apply(DropRecords(3 * SECOND, lost=3), ())
     assert where(lost).endswith("forwarding is off; drop reasons were lost")
     assert where(later).endswith("forwarding is off")
+
+
+def test_a_packet_whose_last_record_was_read_before_a_drop_is_not_the_dropped_one() -> None:
+    """Records are read after the kernel made them, and it drops a packet at once after its last hook."""
+    earlier, own = packet(verdict="accept"), packet(verdict="accept", ts_ns=SECOND + 30_000_000)
+    own.last_ns = own.ts_ns
+    assert dropped(drop("SOCKET_RCVBUFF", ts_ns=SECOND + 20_000_000), [earlier, own]) is own
+    assert own.drop is not None and own.drop.certainty == "likely" and earlier.drop is None
