@@ -1,6 +1,7 @@
 """The table that marks packets for tracing, by raw netlink. Its socket owns it: the kernel removes it with the socket.
 
-The chain TRACE_MARK sets nftrace within a limit; base chains without a rule leave a record at the begin and at the end
+The chain TRACE_MARK sets nftrace within a limit; its other rules leave a record that tells the protocol behind IPv6's
+extension headers. Base chains without a rule leave a record at the begin and at the end
 of each hook, so that the way of a packet is known where no other chain sees it.
 Format: linux/netfilter/nf_tables.h.
 """
@@ -21,6 +22,7 @@ from nettop.errors import BrokerError
 from nettop.kinds import TRACE_ENDS, TRACE_HOOKS, TRACE_INGRESS, TRACE_MARK, TRACE_MARKING
 from nettop.linux import nf_tables as nft
 from nettop.linux import nfnetlink
+from nettop.linux.inet import BEHIND_EXTENSIONS
 from nettop.linux.interface import IFNAMSIZ
 from nettop.linux.netlink import (
     NLM_F_ACK,
@@ -34,6 +36,7 @@ MAX_MATCHES, MAX_TESTS = 256, 32
 MAX_DEVICES = 255  # of one chain, fewer than NFT_NETDEVICE_MAX: more are in more chains
 MAX_RATE = 10_000  # packets a second
 _HOOKS = {name: number for number, name in nft.NF_HOOKS["inet"].items()} | {TRACE_INGRESS: 0}  # NF_NETDEV_INGRESS
+_NEXT_HEADER = 6  # of the IPv6 header
 _FIRST, _LAST = -(1 << 31), (1 << 31) - 1  # NF_IP_PRI_FIRST, NF_IP_PRI_LAST (linux/netfilter_ipv4.h)
 _BASES = {"network": nft.NFT_PAYLOAD_NETWORK_HEADER, "transport": nft.NFT_PAYLOAD_TRANSPORT_HEADER}
 _META = {nft.NFT_META_NFPROTO: 1, nft.NFT_META_L4PROTO: 1, nft.NFT_META_PROTOCOL: 2}  # with their bytes
@@ -103,10 +106,23 @@ def _table(table: str, family: str, asked: StartTrace, devices: Sequence[str]) -
         for chain, hook in TRACE_ENDS.items():
             yield nft.NFT_MSG_NEWCHAIN, _chain(table, chain, hook, _LAST)
     yield nft.NFT_MSG_NEWRULE, _rule(table, TRACE_MARK, _marking(asked.per_second))
+    for proto in BEHIND_EXTENSIONS:  # their records tell the protocol, which those of nf_tables do not name
+        ipv6, behind = _field(nft.NFT_META_NFPROTO, nfnetlink.NFPROTO_IPV6), _field(nft.NFT_META_L4PROTO, proto)
+        other = PacketTest("network", _NEXT_HEADER, 1, proto, proto, 0xFF, False)
+        expressions = (part for test in _of_family(family, (ipv6, behind, other)) for part in _test(TRACE_MARK, test))
+        yield nft.NFT_MSG_NEWRULE, _rule(table, TRACE_MARK, expressions)
     for match in asked.matches:
-        tests = match.tests if family == "inet" else tuple(map(_of_frame, match.tests))
+        tests = _of_family(family, match.tests)
         for chain, hook in marking.items():
             yield nft.NFT_MSG_NEWRULE, _rule(table, chain, _matching(hook, tests))
+
+
+def _field(key: int, value: int) -> PacketTest:
+    return PacketTest("meta", key, 1, value, value, 0xFF, True)
+
+
+def _of_family(family: str, tests: tuple[PacketTest, ...]) -> tuple[PacketTest, ...]:
+    return tests if family == "inet" else tuple(map(_of_frame, tests))
 
 
 def _of_frame(test: PacketTest) -> PacketTest:

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from nettop.decode.drops import DropRecord, DropRecords, Place
 from nettop.linux.packet import ETH_P_IP, ETH_P_IPV6
 from nettop.linux.socket import AF_INET6
-from nettop.model.traces.journey import Drop, Journey
+from nettop.model.traces.journey import IP_FAMILIES, Drop, Journey
 
 # Trace records have the time when they were read, which is later than the kernel's: on a busy host by a second.
 _BEFORE_NS, AFTER_NS = 100_000_000, 50_000_000
@@ -19,8 +19,9 @@ _CLOCK_NS = 2_000_000  # between the clocks of both
 _LATE_NS = 1_000_000_000  # of a packet that is certain to have no verdict
 BY_RULES = "NETFILTER_DROP"
 _NO_PACKET = "skb_release_data"  # frees the fragments of a packet with it
-# The begins of reasons and functions that drop packets for this host, and those that leave it. QUEUE_PURGE of a packet
-# for this host is no drop: it is data or a FIN in the queue of a socket that was closed.
+_Begins = tuple[tuple[str, ...], tuple[str, ...]]  # of names of reasons, and of functions
+# Those that drop packets for this host, and those that leave it. QUEUE_PURGE of a packet for this host is no drop: it
+# is data or a FIN in the queue of a socket that was closed.
 _TO_SOCKETS = (
     ("NO_SOCKET", "SOCKET_", "TCP_", "UDP_", "ICMP_", "IP_NOPROTO", "PROTO_MEM", "IPV6_NDISC", "IGMP"),
     ("tcp_", "udp", "__udp", "raw", "icmp", "ping_", "sctp_", "ip_local_deliver", "ip6_protocol_deliver", "ndisc_"),
@@ -28,6 +29,11 @@ _TO_SOCKETS = (
 _BEFORE_SOCKETS = (
     ("NEIGH_", "QDISC_", "TC_EGRESS", "IP_OUTNOROUTES", "PKT_TOO_BIG", "FULL_RING", "BPF_CGROUP_EGRESS", "QUEUE_PURGE"),
     ("neigh_", "__neigh", "arp_error", "__dev_queue", "dev_hard_start", "ip_finish", "ip6_finish", "ip_frag"),
+)
+# Those of routing, before the last hook: no accepted packet of IP.
+_ROUTING = (
+    ("IP_RPFILTER", "IP_IN", "IP_LOCAL", "IP_CSUM", "OTHERHOST"),
+    ("ip_rcv", "ip6_rcv", "ipv6_rcv", "ip_error", "ip_forward", "ip6_forward", "ip6_pkt_discard", "ip_route_input"),
 )
 # A packet waits so long for the address of its next hop: the reasons and functions that drop it then.
 _NEIGHBOUR_NS = 10_000_000_000
@@ -145,10 +151,9 @@ def _fits(packet: Journey, record: DropRecord) -> bool:
         return False
     if not _is_protocol(packet, record):
         return False
-    end = packet.end
-    if end is None and record.reason == BY_RULES:
+    if packet.end is None and record.reason == BY_RULES:
         return False  # its trace records say so, if it is this one's
-    if (end is None or verdict == "accept") and not _may_follow(record, end.oif if end else None):
+    if (packet.end is None or verdict == "accept") and not _may_follow(packet, record):
         return False
     return verdict == "lost" or (record.reason == BY_RULES) == (verdict == "drop")
 
@@ -157,7 +162,9 @@ def _is_protocol(packet: Journey, record: DropRecord) -> bool:
     return record.protocol == (ETH_P_IPV6 if packet.head.family == AF_INET6 else ETH_P_IP)
 
 
-def _may_follow(record: DropRecord, oif: str | None) -> bool:
-    """Return whether the kernel may drop an accepted packet so: one for this host, or one that leaves by `oif`."""
-    wrong = _BEFORE_SOCKETS if oif is None else _TO_SOCKETS
-    return not record.reason.startswith(wrong[0]) and not record.function.startswith(wrong[1])
+def _may_follow(packet: Journey, record: DropRecord) -> bool:
+    """Return whether the kernel may drop a packet so after its last hook: one for this host, or one that leaves."""
+    leaves = packet.end is not None and packet.end.oif is not None
+    wrong: list[_Begins] = [_TO_SOCKETS if leaves else _BEFORE_SOCKETS]
+    wrong += [_ROUTING] if packet.end is not None and packet.family in IP_FAMILIES else []
+    return not any(record.reason.startswith(one) or record.function.startswith(two) for one, two in wrong)

@@ -62,8 +62,11 @@ class PacketHead:
 
 
 @lru_cache(64)  # the first record of each base chain has them
-def packet_head(network: bytes, transport: bytes) -> PacketHead:
-    """Return what the bytes tell; bytes that are no IP header give an empty head."""
+def packet_head(network: bytes, transport: bytes, behind: int | None = None) -> PacketHead:
+    """Return what the bytes tell; bytes that are no IP header give an empty head.
+
+    `behind` is the protocol behind extension headers of IPv6, if it is known.
+    """
     fragment, begins, note = None, True, ""
     if len(network) >= 20 and network[0] >> 4 == 4:
         length, ident, place, proto, *found = _IPV4(network)
@@ -76,6 +79,7 @@ def packet_head(network: bytes, transport: bytes) -> PacketHead:
         length += _FIXED_IPV6
         family = AF_INET6
         fragment, note = (0, "first fragment") if proto == IPPROTO_FRAGMENT else (None, "")
+        proto = proto if behind is None else behind
     elif not network and len(transport) >= _BEGIN_IPV6 and transport[0] >> 4 == 6:
         length, proto = _IPV6_BEGIN(transport)
         length += _FIXED_IPV6

@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 from nettop.decode.drops import DropRecord
 from nettop.decode.nftables.trace import TraceRecord
+from nettop.linux.inet import BEHIND_EXTENSIONS
 from nettop.model.ruleset.merge import ChainView, RuleView
-from nettop.model.traces.headers import PacketHead
+from nettop.model.traces.headers import PacketHead, packet_head
 
 IP_FAMILIES = ("inet", "ip", "ip6")
 # What a recording may have beyond is left out.
@@ -88,6 +89,9 @@ class Journey:
     whole: bool = True  # False: records were lost while it was on its way
     ct_id: int | None = None
     ct_state: int | None = None  # as conntrack first saw it: bits of NF_CT_STATE_BIT
+    marked_by: int | None = None  # the handle of the rule that marked it
+    headers: tuple[bytes, bytes] = (b"", b"")  # of the network and the transport, as it was marked
+    behind: int | None = None  # the protocol behind extension headers of IPv6
     mark: int | None = None  # when it was marked for tracing; None: 0
     last_ns: int = 0
     key: tuple[object, ...] = ()  # of its bytes
@@ -152,6 +156,13 @@ class Journey:
             self._stack.pop()
         if record.verdict in ("jump", "goto") and len(step.callers) < _MAX_DEPTH:
             self._stack.append((record.target, (*step.callers, step)))
+
+    def tell_protocol(self, handle: int) -> None:
+        """Note the protocol behind extension headers, which the rule with this handle tells."""
+        at = handle - (self.marked_by or 0) - 1
+        if 0 <= at < len(BEHIND_EXTENSIONS):
+            self.behind = BEHIND_EXTENSIONS[at]
+            self.head = self.last = packet_head(*self.headers, self.behind)
 
     def last_step_end(self) -> JourneyEnd | None:
         """Return the end by the last step, if no record can follow that, or by a queue that did not give it back."""

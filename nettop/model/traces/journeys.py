@@ -111,7 +111,7 @@ class Journeys:
         found = step_of(record, self._find_legacy)
         if found is None or (journey.is_long() and not found.ends):
             return
-        head = packet_head(record.network, record.transport)
+        head = packet_head(record.network, record.transport, journey.behind)
         callers = journey.enter_legacy(record.hook, record.table, record.chain)
         step = Step(found.record, record.hook, callers, head, journey.device, journey.oif)
         step.found = (found.chain, found.rule) if found.chain and found.rule else None
@@ -228,12 +228,17 @@ class Journeys:
         if journey is not None and journey.table != record.table:
             return  # another nettop traces it, too
         if record.chain == TRACE_MARK and record.handle is not None:
+            if journey is not None and journey.family == record.family and journey.marked_by != record.handle:
+                journey.tell_protocol(record.handle)
+                return
             head = self._heads.pop(key, record)
             first = record if record.network else head
             if journey is not None and not is_marked_again(journey, first):
                 self._finish(key, JourneyEnd("lost"))
             if self.table in ("", record.table) and self._second_half(first, key) is None:
                 self._begin(first, key)
+            if (journey := self._open.get(key)) is not None:
+                journey.marked_by = record.handle
         elif record.handle is not None and (record.chain in TRACE_MARKING or record.family == "netdev"):
             self._heads[key] = record  # another table has marked it, so this is the first record of the chain
         elif journey := journey or self._second_half(record, key) or self._copied(record, key):
@@ -249,14 +254,15 @@ class Journeys:
         return 0 < self._wanted <= (self._begun if self.only is None else self.found)
 
     def _begin(self, record: TraceRecord, key: tuple[int, int]) -> None:
-        head = packet_head(record.network, record.transport)
+        headers = record.network, record.transport
+        head = packet_head(*headers)
         hook = TRACE_INGRESS if record.family == "netdev" else "output" if record.iif is None else "prerouting"
         names = self._names.name(key[0], record.iif), self._names.name(key[0], record.oif)
         self._departed.discard(key)
         journey = Journey(self.count + 1, key[0], record.table, record.ts_ns, hook, head, head, *names)
         journey.arrive(hook, record.family)
-        journey.last_ns, journey.mark = record.ts_ns, record.mark
-        journey.key, journey.device = packet_key(record.network, record.transport), journey.iif
+        journey.last_ns, journey.mark, journey.headers = record.ts_ns, record.mark, headers
+        journey.key, journey.device = packet_key(*headers), journey.iif
         earlier = self._recent.leg_before(journey)
         if earlier is not None and earlier in self.ended:
             self._reopen(earlier)
@@ -266,7 +272,7 @@ class Journeys:
             self._finish(key, JourneyEnd("lost"))
         if earlier is None and self._full():
             return
-        self._legacy.expect(earlier or journey, record.network, record.transport)
+        self._legacy.expect(earlier or journey, *headers)
         if earlier is not None:
             self._continue(earlier, journey, key)
             return
@@ -336,11 +342,13 @@ class Journeys:
         journey.last_ns = record.ts_ns
         if record.ct_id is not None and journey.ct_id is None:
             journey.ct_id = record.ct_id
-            self._answer(journey)
+            journey.answers = asked = self._answers.answered_by(journey)
+            if asked is not None and asked.answer is None:
+                asked.answer = journey
         journey.ct_state = journey.ct_state or record.ct_state
         if record.network:
             journey.begin_walk()
-            journey.last = packet_head(record.network, record.transport)
+            journey.last = packet_head(record.network, record.transport, journey.behind)
             if is_reassembled(journey):
                 self._reassemble(journey, record)
         journey.oif = self._names.name(journey.netns, record.oif) or journey.oif
@@ -354,11 +362,6 @@ class Journeys:
             self._finish(key, JourneyEnd("stolen"))
         self._legacy.expect(journey, record.network, record.transport)
         journey.joined = journey.joined or bool(others)
-
-    def _answer(self, journey: Journey) -> None:
-        journey.answers = asked = self._answers.answered_by(journey)
-        if asked is not None and asked.answer is None:
-            asked.answer = journey
 
     def _finish(self, key: tuple[int, int], end: JourneyEnd) -> None:
         journey = self._open.take(key)

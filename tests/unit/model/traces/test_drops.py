@@ -36,7 +36,8 @@ def test_of_packets_of_one_length_those_without_a_verdict_come_first() -> None:
 
 def test_an_accepted_packet_that_others_fit_as_well_is_possible_only() -> None:
     packets = [packet(verdict="accept"), packet(verdict="accept", ts_ns=SECOND + 1)]
-    assert dropped(drop(), packets) is packets[0] and packets[0].drop == (drop(), "possible")
+    own = drop("NO_SOCKET")
+    assert dropped(own, packets) is packets[0] and packets[0].drop == (own, "possible")
 
 
 def test_a_drop_by_a_rule_is_that_of_a_packet_that_a_rule_dropped() -> None:
@@ -136,3 +137,12 @@ def test_a_packet_whose_last_record_was_read_before_a_drop_is_not_the_dropped_on
     own.last_ns = own.ts_ns
     assert dropped(drop("SOCKET_RCVBUFF", ts_ns=SECOND + 20_000_000), [earlier, own]) is own
     assert own.drop is not None and own.drop.certainty == "likely" and earlier.drop is None
+
+
+def test_routing_drops_no_packet_of_ip_that_was_accepted() -> None:
+    """A device of another namespace may have the same name."""
+    accepted, bridged = packet(verdict="accept"), packet(verdict="accept")
+    bridged.family = "bridge"  # routing comes after it
+    assert dropped(drop("IP_RPFILTER"), [accepted]) is None
+    assert dropped(replace(drop("NOT_SPECIFIED"), function="ip_error"), [accepted]) is None
+    assert dropped(drop("IP_RPFILTER"), [accepted, bridged]) is bridged

@@ -14,6 +14,7 @@ from nettop.decode.drops import DropRecord, DropRecords
 from nettop.decode.nflog import LegacyDecoded, LegacyRecord
 from nettop.decode.nftables.trace import TraceDecoded, TraceRecord
 from nettop.kinds import GapReason
+from nettop.linux.inet import BEHIND_EXTENSIONS
 from nettop.linux.packet import ETH_P_IP
 from nettop.model.traces.ends import certainty, where
 from nettop.model.traces.headers import packet_head
@@ -328,3 +329,12 @@ def test_conntrack_s_state_is_that_of_the_first_record_that_has_one() -> None:
     assert {step["ct_state"] for step in objects(journey, "") if step["kind"] == "step"} == {"new"}
     (untracked,) = joined(*THROUGH[:4], new._replace(ct_state=64, ct_id=None), *THROUGH[5:]).ended
     assert next(objects(untracked, ""))["ct_state"] == "untracked"
+
+
+def test_the_record_of_a_rule_after_the_mark_tells_the_protocol_behind_extension_headers() -> None:
+    ipv6 = bytes.fromhex("60000000001800400a" + "00" * 15 + "0b" + "00" * 15)
+    mark = marked(network=ipv6)
+    udp = mark._replace(handle=9 + 1 + BEHIND_EXTENSIONS.index(17), network=b"", transport=b"")
+    (journey,) = joined(mark, udp, of("f", "drop", 4, network=ipv6, transport=PORTS)).ended
+    assert (journey.head.proto, journey.head.dport, journey.steps[0].head.dport) == (17, 53, 53)
+    assert ends(joined(mark, udp, mark)) == ["1 lost"], "the mark itself is the next packet's"
