@@ -75,6 +75,7 @@ class Matrix:
     priorities: tuple[str, ...] = ()
     places: tuple[Place, ...] = ()
     drops: tuple[Segment, ...] = ()  # packets dropped a second, by hook: "d ≥3/s"
+    dnat: bool = False  # a chain may rewrite the destination before routing
 
     @property
     def idents(self) -> list[int]:
@@ -141,7 +142,8 @@ def lay_out(
         places.append(fill(index, Place(chain.ident, row, column, *_names(chain))))
     places.sort(key=lambda place: (place.row, place.column))
     by_hook = tuple(drops([index for index, chain in own if chain.hook == hook]) for hook in hooks)
-    return Matrix(path, paths, hooks, tuple(_label(row, own) for row in rows), tuple(places), by_hook)
+    dnat = any(chain.type == "nat" and chain.hook in ("prerouting", "output") and chain.count for _, chain in own)
+    return Matrix(path, paths, hooks, tuple(_label(row, own) for row in rows), tuple(places), by_hook, dnat)
 
 
 def _names(chain: ChainView) -> tuple[Segment, str]:

@@ -63,7 +63,8 @@ class MatrixTable(DrawnTable):
         if paths and self._matrix.path not in paths:
             self.path = paths[0]
             self.change()
-        self.light(way.journey if paths or way.of_ip else "bridged, past IP", way.reason)
+        nat = "; NAT rules may change that" if self._matrix.dnat and way.path != "bridge" else ""
+        self.light(way.journey if paths or way.of_ip else "bridged, past IP", way.reason + nat)
 
     def show_kernel(self) -> None:
         """Show the kernel's functions, or hide them."""

@@ -235,6 +235,14 @@ def test_the_journey_of_a_packet_is_told_by_the_hooks_that_it_passed() -> None:
         assert journey_through(hooks) == journey
 
 
+def test_the_matrix_knows_whether_a_rule_may_rewrite_the_destination(feed: Feed) -> None:
+    feed.layout([nat("pre", "prerouting", -100), nat("post", "postrouting", 100)])
+    feed.poll([rule("post", 1, table="n")], [0], T0)
+    assert not matrix_of(feed).dnat
+    feed.poll([rule("pre", 2, table="n"), rule("post", 1, table="n")], [0, 0], T0 + S)
+    assert matrix_of(feed).dnat
+
+
 @pytest.mark.parametrize("width", [80, 100, 120, 160])
 def test_a_hook_and_what_it_drops_are_whole_at_any_width(feed: Feed, width: int) -> None:
     feed.layout([base("fw", hook, hook) for hook in ("prerouting", "input", "forward", "output", "postrouting")])
