@@ -80,6 +80,7 @@ class MapTable:
         self.marks: Mapping[int, int] = {}  # number of findings by ident
         self._shown: dict[int, MapRow] = {}  # rows of the last order by ident
         self._found = 0  # of the filter
+        self._marked: frozenset[int] = frozenset()  # idents that the filter matches, among those above them
         self._many = False  # there were that many once: no namespace folds or unfolds by itself around the limit
 
     @property
@@ -115,7 +116,7 @@ class MapTable:
 
     def _visible(self, spec: ViewSpec) -> list[MapRow]:
         """Return the rows that the spec shows: a sorted table has devices only, a filtered one what is above them."""
-        rows = self.rows()
+        rows, self._marked = self.rows(), frozenset()
         if spec.filter is None:
             self._found = len(rows)
             return [row for row in rows if row.device] if spec.sort else self._folded(rows, spec.toggled)
@@ -123,6 +124,7 @@ class MapTable:
         self._found = int(np.count_nonzero(mask))
         if spec.sort:
             return [row for row, hit in zip(rows, mask, strict=True) if hit and row.device]
+        self._marked = frozenset(row.ident for row, hit in zip(rows, mask, strict=True) if hit)
         return _with_parents(rows, mask)
 
     def matching(self, display_filter: Filter) -> list[int]:
@@ -188,6 +190,7 @@ class MapTable:
             self.hosts.shown = frozenset(self._shown[ident].label for ident in idents.tolist())
             found = [(ident, cells.cells(self._shown[ident], bool(spec.sort))) for ident in idents.tolist()]
             made = [Row.of(ident, [texts.get(key, ("", "")) for key in spec.columns]) for ident, texts in found]
+            made = [replace(row, marked=True) if row.ident in self._marked else row for row in made]
             return made if spec.sort else [replace(row, link=self._link(row.ident)) for row in made]
 
         made = order.snapshot(spec, drawn, len(self.rows()), self.notes(), self.version, totals=self.totals())

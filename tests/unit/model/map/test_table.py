@@ -105,6 +105,13 @@ def test_the_filter_finds_by_address_mac_kind_name_and_namespace(text: str, name
     assert [row.cells[0].lstrip(" ▾├└") for row in rows] == names
 
 
+def test_what_the_filter_matches_is_marked_among_the_rows_above_it() -> None:
+    found = table(screens())
+    marked = lambda spec: [row.cells[0].lstrip(" ▾├└") for row in found.snapshot(spec, 0).rows if row.marked]  # noqa: E731
+    assert marked(with_filter("device vm* and not vm5")) == ["vm4"]
+    assert marked(ViewSpec(MapTable.default_columns, height=99)) == []
+
+
 def test_a_sorted_table_has_devices_with_their_namespaces() -> None:
     spec = ViewSpec(MapTable.default_columns, height=2, sort=(SortKey("in"),))
     assert lines(table(screens()), spec) == ["gw-a tap0||tap, qemu[5121]",
