@@ -274,7 +274,7 @@ class RuleTable:
         )
         role = words.verdict_role(rule.verdict) if rule.text else "dim"
         return cells | {
-            "number": (str(rule.number), "number"),
+            "number": (f"{came[:1]}{rule.number}", "new" if came else "number"),
             "handle": (str(rule.handle) if rule.handle is not None else ABSENT, "dim"),
             "verdict": (verdict, role),
             "rule": (before + matches + comment, "" if rule.text else "dim"),
