@@ -61,6 +61,7 @@ class Feed:
     links: bool = False  # its events are of devices too, which captures follow
     wakes: tuple[str, ...] = ()  # feeds to read again after a change or a loss
     rest_s: float = 0.0  # the shortest time between two changes that it reports
+    rest_grows: bool = False  # from a short one: for those that no model asks to read again
     recorded: Pace = Pace.EACH  # how often a recording reads it; EACH: `every_s`
     keep_pace: Pace = Pace.EACH  # how often a recording keeps a dump
 

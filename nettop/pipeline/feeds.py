@@ -213,8 +213,11 @@ NFT_EVENTS = Feed(
     announces=commits,
     wakes=("nft", "listing", "saves"),
     rest_s=0.2,
+    rest_grows=True,
 )
-RULE_CHANGES = replace(NFT_EVENTS, wakes=("nft",))  # where models request the words of what has changed
+RULE_CHANGES = replace(
+    NFT_EVENTS, wakes=("nft",), rest_grows=False
+)  # where models request the words of what has changed
 _TABLES = Round("nft-tables", (ReadRequest.NFT_TABLES,))
 _CHAINS, _RULES = Round("nft-chains", (ReadRequest.NFT_CHAINS,)), Round("nft-rules", (ReadRequest.NFT_RULES,))
 _OBJECTS = Round("nft-objects", (ReadRequest.NFT_OBJECTS,))

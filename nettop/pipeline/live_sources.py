@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Collection
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from nettop.batch import Batch, Source, Stream
@@ -154,7 +155,8 @@ class LiveSources:
     def _listen(self, feed: Feed, sock: NetlinkSocket) -> None:
         stream, seq = self._stream(feed), self._plumbing.seq
         announces = self._links if feed.links else feed.announces
-        source = NetlinkEvents(stream, sock, seq, announces, lambda: self._changed(feed), lambda: self.rest_ns(feed))
+        changed, rest_ns = partial(self._changed, feed), partial(self.rest_ns, feed)
+        source = NetlinkEvents(stream, sock, seq, announces, changed, rest_ns, feed.rest_grows)
         thread = self._plumbing.start(source, feed.name, gather_ns=feed.gather_ns, drain_ns=0, stream=stream.id)
         self._add(feed, source, thread)
 

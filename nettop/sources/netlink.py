@@ -29,6 +29,7 @@ _MEMINFO = struct.Struct(f"={SK_MEMINFO_VARS}I")
 _MIN_TRUESIZE = 768
 _MAX_TRUESIZE = 2304
 _STABLE_NS = 100_000_000
+_FIRST_REST_NS = 200_000_000
 _NEWGEN = NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWGEN  # the last message of every commit
 
 
@@ -170,7 +171,8 @@ class NetlinkEvents:
     """A source of the messages of its socket's groups: each read is a Batch, each record one datagram.
 
     With `announces`, `changed` is called on the source's thread after a read with a Gap or a batch that announces a
-    change, and then not again for `rest_ns()`: further changes in that time are reported once, at its end.
+    change, and then not again for `rest_ns()`: further changes in that time are reported once, at its end. `grows`: the
+    first rests are short, each twice as long as the one before, so that a few changes in a row are all reported soon.
     """
 
     def __init__(
@@ -181,14 +183,15 @@ class NetlinkEvents:
         announces: Callable[[Batch], bool] | None = None,
         changed: Callable[[], None] = lambda: None,
         rest_ns: Callable[[], int] = lambda: 0,
+        grows: bool = False,
     ) -> None:
         self._stream = stream
         self._seq = seq
         self._receiver = Receiver(stream.id, netlink_socket, seq)
         self._announced = False
-        self._changed, self._announces, self._rest_ns = changed, announces, rest_ns
+        self._changed, self._announces, self._rest_ns, self._grows = changed, announces, rest_ns, grows
         self._pending = False  # a change that `changed` was not called for yet
-        self._rest_until_ns = 0
+        self._rest_until_ns = self._last_rest_ns = 0
 
     def fileno(self) -> int:
         """Return the netlink socket."""
@@ -223,8 +226,10 @@ class NetlinkEvents:
         self._pending |= any(isinstance(item, Batch) and announces(item) for item in items)
         now = time.monotonic_ns()
         if self._pending and now >= self._rest_until_ns:
-            self._pending = False
-            self._rest_until_ns = now + self._rest_ns()
+            self._pending, most_ns = False, self._rest_ns()
+            longer_ns = 2 * self._last_rest_ns if now - self._rest_until_ns < most_ns else 0
+            self._last_rest_ns = min(most_ns, max(_FIRST_REST_NS, longer_ns)) if self._grows else most_ns
+            self._rest_until_ns = now + self._last_rest_ns
             self._changed()
         return items
 

@@ -314,6 +314,35 @@ def test_nft_dumps_come_table_by_table_and_again_after_a_commit(broker: Broker, 
     assert message_types(again).count(0xA03) == 2
 
 
+def test_a_few_commits_in_a_row_are_reported_soon_and_continuous_ones_seldom(broker: Broker, lab: Lab) -> None:
+    ns, reported = lab.netns("row"), list[float]()
+    run_in(ns, "nft", "add table ip t")
+    listening = broker.netlink_socket(broker.netns(ns), NETLINK_NETFILTER, feeds.NFT_EVENTS.groups)
+    announces, minute = feeds.NFT_EVENTS.announces, 60_000_000_000
+    stream = feeds.NFT_EVENTS.new_stream(5, ns)
+    heard = NetlinkEvents(
+        stream, listening, Counter64(), announces, lambda: reported.append(time.monotonic()), lambda: minute, True
+    )
+    heard.read(1 << 20)
+
+    def commit(name: str) -> None:
+        run_in(ns, "nft", f"add chain ip t {name}")
+        heard.read(1 << 20)
+        due = heard.due_ns()
+        if due is not None:
+            poll(lambda: time.monotonic_ns() >= due, what="the end of a rest of less than a second")
+            heard.read(1 << 20)
+
+    try:
+        for name in "abc":
+            commit(name)
+        assert len(reported) == 3
+        rests = [later - earlier for earlier, later in pairwise(reported)]
+        assert 0.15 < rests[0] < 2 and 0.35 < rests[1] < 4, "each rest is twice as long as the one before"
+    finally:
+        heard.close()
+
+
 def test_polling_nft_reads_what_counts(broker: Broker, tracking: tuple[str, str]) -> None:
     _, b = tracking
     source = opened_dump(replace(feeds.NFT, every_s=0.05), broker, broker.netns(b))
