@@ -16,7 +16,17 @@ _ROOT = "/proc/sys"  # net/ below it shows the namespace of the reading thread
 _OF_DEVICE = {  # below net.ipv4.conf.NAME and net.ipv6.conf.NAME
     4: (
         *("forwarding", "rp_filter", "proxy_arp", "proxy_arp_pvlan", "accept_local", "route_localnet", "arp_ignore"),
-        *("arp_announce", "arp_filter", "accept_redirects", "send_redirects", "log_martians", "src_valid_mark"),
+        *(
+            "arp_announce",
+            "arp_filter",
+            "arp_accept",
+            "arp_notify",
+            "arp_evict_nocarrier",
+            "accept_redirects",
+            "send_redirects",
+            "log_martians",
+            "src_valid_mark",
+        ),
     ),
     6: ("forwarding", "force_forwarding", "accept_ra", "disable_ipv6", "proxy_ndp"),
 }
@@ -27,7 +37,7 @@ _READABLE = re.compile(
     r"|net\.bridge\.bridge-nf-[a-z0-9-]+"
     r"|net\.ipv4\.(ip_forward|ip_local_port_range|ip_default_ttl|tcp_[a-z0-9_]+|icmp_[a-z0-9_]+)"
     rf"|net\.ipv[46]\.conf\.(?!/{{1,2}}\.)[^.]{{1,15}}\.({'|'.join(_OF_DEVICE[4] + _OF_DEVICE[6])}"
-    r"|arp_[a-z]+|accept_source_route)"
+    r"|arp_[a-z_]+|accept_source_route)"
     r"|net\.core\.(rmem_max|rmem_default|netdev_max_backlog|netdev_budget|somaxconn)"
     r"|fs\.(file-max|nr_open)"
 )

@@ -200,6 +200,40 @@ def test_redirects_are_obeyed_if_both_say_so_on_a_router_and_one_of_them_on_a_ho
         assert ("via 10.1.0.3" in used) == bool(effective), (settings, used)
 
 
+def received(ns: str) -> int:
+    return int(json.loads(run_in(ns, "ip", "-s", "-j", "link", "show", "e0"))[0]["stats64"]["rx"]["packets"])
+
+
+def test_arp_is_sent_accepted_and_forgotten_as_the_values_in_effect_say(router: Router) -> None:
+    router.run(router.a, "net.ipv4.conf.e0.arp_notify=1")
+    for ns in (router.a, router.here):
+        router.run(ns, "net.ipv6.conf.all.disable_ipv6=1")
+    for at, (of_all, of_device) in enumerate(both(0, 1)):
+        effective, before = router.set(V4 + "arp_notify", of_all, of_device), received(router.a)
+        run_in(router.here, "ip", "link", "set", "r0", "address", f"02:00:00:00:01:{at:02}")
+        assert (received(router.a) > before) == bool(effective), (of_all, of_device)
+    for at, (of_all, of_device) in enumerate(both(0, 1, 2)):
+        effective = router.set(V4 + "arp_accept", of_all, of_device)
+        inside, outside = f"10.1.0.{100 + at}", f"10.9.0.{100 + at}"
+        for address in (inside, outside):
+            run_in(router.a, "ip", "address", "add", f"{address}/24", "dev", "e0")
+        run_in(router.a, "ip", "link", "set", "e0", "address", f"02:00:00:00:02:{at:02}")
+        run_in(router.here, "ip", "neigh", "replace", "10.1.0.2", "lladdr", f"02:00:00:00:02:{at:02}", "dev", "r0")
+        run_in(router.a, "ping", "-c", "1", "-W", "2", "10.1.0.1")  # what was sent before it has arrived
+        known = {words[0] for line in run_in(router.here, "ip", "neigh").splitlines() if (words := line.split())}
+        assert (inside in known, outside in known) == (effective > 0, effective == 1), (of_all, of_device)
+    for of_all, of_device in both(0, 1):
+        effective = router.set(V4 + "arp_evict_nocarrier", of_all, of_device)
+        learned = "neigh replace 10.1.0.50 lladdr 02:00:00:00:00:50 nud reachable dev r0"
+        run_in(router.here, "ip", *learned.split())
+        run_in(router.a, "ip", "link", "set", "e0", "down")
+        poll(lambda: "state UP" not in run_in(router.here, "ip", "link", "show", "r0"))
+        run_in(router.here, "ip", "link", "set", "r0", "alias", "a")  # it waits for what the kernel does at the change
+        assert ("10.1.0.50" in run_in(router.here, "ip", "neigh")) == (not effective), (of_all, of_device)
+        run_in(router.a, "ip", "link", "set", "e0", "up")
+        poll(lambda: "state UP" in run_in(router.here, "ip", "link", "show", "r0"))
+
+
 def test_a_new_namespace_has_the_defaults_of_the_table_and_the_old_ones_are_gone(lab: Lab, broker: Broker) -> None:
     ns = broker.netns(lab.netns())
     values = sysctl_values(broker.text(ns, TextKind.MAP_SYSCTLS))

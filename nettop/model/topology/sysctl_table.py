@@ -117,6 +117,31 @@ _DEVICE = (
         OR,
     ),
     SysctlKind(
+        _V4 + "arp_accept",
+        "0",
+        "neighbours from ARP that nobody asked for (gratuitous)",
+        {
+            "0": "only known neighbours are updated",
+            "1": "neighbours are added",
+            "2": "neighbours in the subnet of an own address are added",
+        },
+        MAX,
+    ),
+    SysctlKind(
+        _V4 + "arp_notify",
+        "0",
+        "gratuitous ARP when a device comes up or its MAC changes",
+        _switch("none is sent: switches and neighbours learn the MAC by the next packet", "sent for each own address"),
+        MAX,
+    ),
+    SysctlKind(
+        _V4 + "arp_evict_nocarrier",
+        "1",
+        "neighbours of a device that loses its carrier (permanent ones stay)",
+        _switch("kept, and used again when it is back", "forgotten: the next packet asks again"),
+        AND,
+    ),
+    SysctlKind(
         _V4 + "accept_redirects",
         "1",
         "ICMP redirects that arrive (all and the device when it forwards, else one of them)",
