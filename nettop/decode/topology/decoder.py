@@ -23,6 +23,7 @@ from nettop.decode.rtnetlink import (
     read_route,
 )
 from nettop.decode.topology import kinds
+from nettop.decode.topology.filters import read_filter
 from nettop.decode.topology.groups import read_groups
 from nettop.decode.topology.nexthops import read_nexthop
 from nettop.decode.topology.objects import (
@@ -36,7 +37,7 @@ from nettop.decode.topology.objects import (
     PortVlan,
     Queue,
 )
-from nettop.decode.topology.rare import read_filter, read_rule
+from nettop.decode.topology.policy_rules import read_rule
 from nettop.decode.topology.virtual_functions import virtual_functions
 from nettop.linux import netlink as nl
 from nettop.linux import rtnetlink as rtnl
@@ -215,18 +216,18 @@ def _tunnel(found: Attributes) -> Iterator[tuple[str, int]]:
 
 def _rule(rows: MapRows, buf: Buffer, start: int, end: int) -> None:
     if start < end and buf[start] in BYTES_OF:  # multicast routing (RTNL_FAMILY_IPMR) has rules of its own
-        rows.rules.append(_rare(read_rule, buf, start, end))
+        rows.rules.append(_of_body(read_rule, buf, start, end))
 
 
 def _filter(rows: MapRows, buf: Buffer, start: int, end: int) -> None:
-    rows.queues.append(_rare(read_filter, buf, start, end))
+    rows.queues.append(_of_body(read_filter, buf, start, end))
 
 
-def _rare(read: Callable[[bytes], _Value], buf: Buffer, start: int, end: int) -> _Value:
+def _of_body(read: Callable[[bytes], _Value], buf: Buffer, start: int, end: int) -> _Value:
     try:
         return read(bytes(buf[start:end]))
     except MalformedError as error:
-        raise MalformedError(start, error.code) from error
+        raise MalformedError(start + error.offset, error.code) from error
 
 
 def _queue(rows: MapRows, buf: Buffer, start: int, end: int) -> None:

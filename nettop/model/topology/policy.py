@@ -8,7 +8,7 @@ from ipaddress import ip_network
 
 from nettop.decode.rtnetlink import Route
 from nettop.decode.topology.objects import Device, PolicyRule
-from nettop.decode.topology.rare import DETACHED, UNRESOLVED, protocol_word
+from nettop.decode.topology.policy_rules import DETACHED, UNRESOLVED, protocol_word
 from nettop.linux import rtnetlink as rt
 from nettop.linux.inet import IPPROTO_UDP
 from nettop.linux.socket import AF_INET

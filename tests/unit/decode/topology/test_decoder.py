@@ -278,11 +278,17 @@ def test_rules_are_in_the_words_of_ip() -> None:
         ),
         rule(family=2, action=8, l3mdev=1, flags=2, priority=6),
         rule(family=128, action=1, table=254, priority=1),
+        rule(family=10, dst="fd00::", dst_len=8, action=2, goto=90, priority=7, tos=16, iifname="e1", ip_proto=58),
+        rule(family=2, src="1.2.3.4", src_len=32, action=1, table=9, suppress_prefixlen=0, uid_range="5:6", priority=8),
+        rule(family=2, action=6, ip_proto=6, sport_range="80:80", dport_range="1:9", suppress_ifgroup=0xFFFFFFFF),
     )
     assert rows.rules == [
         PolicyRule(2, 32766, "from all", "lookup main", 254),
         PolicyRule(2, 5, "from 10.0.0.0/8 fwmark 0x7/0xff oif e\\x1b0", "lookup 0", 0),
         PolicyRule(2, 6, "not from all lookup [l3mdev-table]", "prohibit", 0),
+        PolicyRule(10, 7, "from all to fd00::/8 tos 0x10 iif e1 ipproto ipv6-icmp", "goto 90"),
+        PolicyRule(2, 8, "from 1.2.3.4 uidrange 5-6", "lookup 9 suppress_prefixlength 0", 9),
+        PolicyRule(2, 0, "from all ipproto tcp sport 80 dport 1-9", "blackhole"),
     ]
 
 
@@ -297,12 +303,13 @@ def test_a_malformed_message_is_unreadable_and_the_next_one_is_read() -> None:
     rows = decoded(
         link(nla(3, b"x0\0"), nest(18, nla(1, b"vxlan\0"), nla(2, b"\1\2\3\4\5"))),
         nlmsg(NEWRULE, b"\2\0\0\0"),
+        nlmsg(NEWRULE, b"\2" + bytes(11) + nla(23, b"\1")),
         nlmsg(NEWTFILTER, b"\2\0\0\0"),
         nlmsg(NEWSTATS, bytes(4)),
         link(nla(3, b"x1\0")),
     )
     assert [device.link.name for device in rows.devices] == ["x1"]
-    assert len(rows.errors) == 4
+    assert len(rows.errors) == 5
     assert ERR_MALFORMED in rows.errors.code.tolist()
     assert ERR_VALUE_SHORT in rows.errors.code.tolist()
 
