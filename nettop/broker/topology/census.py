@@ -130,11 +130,12 @@ class Census:
         self._mount_namespaces.add(mount_namespace)
         with open(f"{process}/mountinfo", "rb") as file:
             for inode, path in takewhile(self._has_time, _mounts(file.read())):
+                seen = self.found.get(inode)
+                if (root and seen and (seen.names or seen.mounts)) or (not root and os.path.dirname(path) == NAMED):
+                    continue
                 if _is_covered(f"{root}{path}", inode):
                     continue
                 place = self._of(inode)
-                if (root and (place.names or place.mounts)) or (not root and os.path.dirname(path) == NAMED):
-                    continue
                 if f"{root}{path}" not in place.mounts:
                     place.mounts.append(f"{root}{path}")
 
