@@ -14,6 +14,8 @@ from nettop.broker.start import start
 from nettop.model.table import ViewSpec
 from nettop.pipeline.engine import Engine
 from nettop.session.live import LiveSession
+from nettop.ui.screens.main import TICK
+from nettop.ui.widgets.snapshot_requests import SnapshotRequests
 from tests.bench.measure import cpu_seconds
 from tests.kernel.namespaces import poll
 
@@ -25,37 +27,43 @@ def main(netns: str, count: int, seconds: float) -> None:
     """Measure, and print it."""
     with start("root", confine=False) as broker:
         session = LiveSession(broker, netns)
+        screen = _Screen(session)
         try:
-            _ask(session)
             began = time.perf_counter()
-            poll(lambda: _read(session) >= count)
+            poll(lambda: screen.read() >= count)
             read = time.perf_counter() - began
-            _look(session, _SETTLE_S)
+            screen.look(_SETTLE_S)
             before, since = cpu_seconds(os.getpid()), time.perf_counter()
-            _look(session, seconds)
+            screen.look(seconds)
             load = 100 * (cpu_seconds(os.getpid()) - before) / (time.perf_counter() - since)
             print(json.dumps({"read": read, "load": load}), flush=True)
         finally:
             session.close()
 
 
-def _ask(session: LiveSession) -> None:
-    model = session.views["map"]
-    session.ask("map", ViewSpec(model.default_columns, height=45), lambda snapshot: None)
+class _Screen:
+    """Asks for the window of the map as the app's does: when something has changed, by its clock."""
 
+    def __init__(self, session: LiveSession) -> None:
+        spec = ViewSpec(session.views["map"].default_columns, height=45)
+        self._requests = SnapshotRequests("map", session, lambda do, *of: do(*of), lambda: spec, lambda _: False)
+        self._session, self._next = session, 0.0
 
-def _look(session: LiveSession, seconds: float) -> None:
-    """Ask for the window of the map four times a second, as a screen does."""
-    until = time.perf_counter() + seconds
-    while time.perf_counter() < until:
-        _ask(session)
-        time.sleep(0.25)
+    def read(self) -> int:
+        """Return how many namespaces were read, while the map is looked at."""
+        self.tick()
+        return self._session._run.waited(lambda engine, now_ns: _whole(engine))
 
+    def tick(self) -> None:
+        if time.perf_counter() >= self._next:
+            self._next = time.perf_counter() + TICK
+            self._requests.tick()
 
-def _read(session: LiveSession) -> int:
-    """Return how many namespaces were read, while the map is looked at."""
-    _ask(session)
-    return session._run.waited(lambda engine, now_ns: _whole(engine))
+    def look(self, seconds: float) -> None:
+        until = time.perf_counter() + seconds
+        while time.perf_counter() < until:
+            self.tick()
+            time.sleep(TICK)
 
 
 def _whole(engine: Engine) -> int:
