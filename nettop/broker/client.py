@@ -6,16 +6,14 @@ import os
 import socket
 import subprocess
 import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any
 
-from nettop.broker import request_json, requests, wire
+from nettop.broker import requests, wire
+from nettop.broker.calls import ENDED, EXIT_SECONDS, Calls
 from nettop.broker.children import OUTPUT_LIMIT
 from nettop.broker.confinement.own_namespace import Child
-from nettop.broker.failures import from_fields
 from nettop.broker.requests import (
     CaptureDevice,
     CounterName,
@@ -33,23 +31,10 @@ from nettop.broker.requests import (
 from nettop.broker.topology import containers
 from nettop.errors import BrokerError, NettopError, NotPermitted
 from nettop.kinds import TextKind
-from nettop.linux.netlink import NETLINK_NETFILTER
+from nettop.linux.netlink import NETLINK_NETFILTER, NETLINK_ROUTE
 from nettop.text.units import listed
 
-CALL_SECONDS = 10.0
 SLOW_CALL_SECONDS = 20.0  # the broker ends a child after 15 s and reports it
-EXIT_SECONDS = 3.0
-ENDED = "the broker ended"
-
-
-@dataclass(slots=True)
-class _PendingCall:
-    """A call that waits for its answer."""
-
-    done: threading.Event = field(default_factory=threading.Event)
-    body: dict[str, Any] = field(default_factory=dict)
-    fds: list[int] = field(default_factory=list)
-    error: NettopError | None = None
 
 
 class Broker:
@@ -67,16 +52,15 @@ class Broker:
         self.pid = int(hello["pid"])
         self.read_only = bool(hello["read_only"])
         self.capabilities = frozenset(int(bit) for bit in hello["capabilities"])
-        self._sock = sock
         self._process = process
         self._lock = threading.Lock()
-        self._sending = threading.Lock()  # a lock of its own: the reader needs _lock while a send waits
-        self._pending: dict[int, _PendingCall] = {}
-        self._last_id = 0
         self._open: dict[int, Netns] = {}
-        self.ended = False  # True when the broker has ended (every call now raises)
-        self._reader = threading.Thread(target=self._read, name="broker-client", daemon=True)
-        self._reader.start()
+        self._calls = Calls(sock, self._on_message, self._on_end)
+
+    @property
+    def ended(self) -> bool:
+        """True once the broker has ended: every call raises."""
+        return self._calls.ended
 
     def netns(self, spec: str, again: bool = False) -> Netns:
         """Return the namespace of a spec; the same one gives the same handle again, except with `again`.
@@ -84,9 +68,12 @@ class Broker:
         It is "" (where the broker was started), a name in /run/netns, "pid:N", a path, or a container's name or id.
         """
         try:
-            body, _ = self._call(requests.GetNetns(_resolve_self(spec), again))
+            body, _ = self._calls.call(requests.GetNetns(_resolve_self(spec), again))
         except BrokerError as unknown:
             body = self._of_container(spec, again, unknown)
+        return self._opened(body)
+
+    def _opened(self, body: dict[str, Any]) -> Netns:
         netns = Netns(**body)
         with self._lock:
             self._open[netns.handle] = netns
@@ -101,27 +88,30 @@ class Broker:
             raise BrokerError(f"{word!r} is several containers", f"give the id of one: {listed([*found.values()])}")
         if not found:
             raise unknown
-        body, _ = self._call(requests.GetNetns(next(iter(found)), again))
+        body, _ = self._calls.call(requests.GetNetns(next(iter(found)), again))
         return {**body, "label": word}
 
     def is_start_netns(self, ns: Netns) -> bool:
         """Return True for the namespace where the broker was started, by any name."""
         return ns.inode == self.netns("").inode
 
-    def names(self) -> list[str]:
-        """Return the names in /run/netns where the broker runs, sorted."""
-        body, _ = self._call(requests.ListNetns())
-        return [str(name) for name in body["names"]]
+    def namespaces(self) -> tuple[list[str], list[int]]:
+        """Return the names in /run/netns, and the inodes of the namespaces of processes, sorted.
+
+        This is cheap, and changes when one of them comes or goes; TextKind.NAMESPACES is the whole list.
+        """
+        body, _ = self._calls.call(requests.ListNetns())
+        return body["names"], body["inodes"]
 
     def leave(self, ns: Netns) -> None:
         """Close the broker's descriptors of a namespace: dump sockets, the namespace itself."""
         with self._lock:
             self._open.pop(ns.handle, None)
-        self._call(requests.LeaveNetns(ns.handle))
+        self._calls.call(requests.LeaveNetns(ns.handle))
 
     def devices(self, ns: Netns) -> list[CaptureDevice]:
         """Return the devices of a namespace, by ifindex."""
-        body, _ = self._call(requests.GetDevices(ns.handle))
+        body, _ = self._calls.call(requests.GetDevices(ns.handle))
         return [CaptureDevice(**device) for device in body["devices"]]
 
     def packet_socket(
@@ -136,7 +126,7 @@ class Broker:
     ) -> PacketSocket:
         """Return a capturing socket on a device, filtered by libpcap's `expression`. The caller closes its fd."""
         request = requests.OpenPacketSocket(ns.handle, device, expression, snaplen, block_size, block_count)
-        body, fds = self._call(request, seconds=SLOW_CALL_SECONDS, fds=1)
+        body, fds = self._calls.call(request, seconds=SLOW_CALL_SECONDS, fds=1)
         opened = CaptureDevice(**body["device"])
         linktype, filtered = int(body["linktype"]), bool(body["filtered"])
         return PacketSocket(fds[0], opened, linktype, block_size, block_count, snaplen, filtered)
@@ -150,8 +140,36 @@ class Broker:
         joined. Messages it refuses are neither received nor counted as lost.
         """
         request = requests.OpenNetlinkSocket(ns.handle, protocol, tuple(groups), rcvbuf, program)
-        body, fds = self._call(request, fds=1)
+        body, fds = self._calls.call(request, fds=1)
         return NetlinkSocket(fds[0], body["socket"], protocol, ns)
+
+    def listen(self, specs: Sequence[str], groups: tuple[int, ...], rcvbuf: int) -> list[tuple[Netns, int] | None]:
+        """Open each namespace once more, with a socket of these rtnetlink groups in it.
+
+        Return namespaces and descriptors, which the caller closes; None where one cannot be opened.
+        """
+        found = self._calls.each([requests.GetNetns(_resolve_self(spec), again=True) for spec in specs])
+        opened = [None if isinstance(one, NettopError) else self._opened(one[0]) for one in found]
+        asked = [netns for netns in opened if netns is not None]
+        sockets = [requests.OpenNetlinkSocket(one.handle, NETLINK_ROUTE, groups, rcvbuf, b"") for one in asked]
+        fds = dict[int, int]()
+        for netns, answer in zip(asked, self._calls.each(sockets, fds=1), strict=True):
+            if isinstance(answer, NettopError):
+                self.leave(netns)
+            else:
+                fds[netns.handle] = answer[1][0]
+        return [None if one is None or one.handle not in fds else (one, fds[one.handle]) for one in opened]
+
+    def read_dumps(self, many: Sequence[tuple[Netns, Sequence[ReadRequest]]]) -> Iterator[tuple[bytes, int] | None]:
+        """Yield rtnetlink dumps of each namespace, each datagram after its length (topology.dumps.read_dumps).
+
+        And the time in ns that the broker's processor took; None where one cannot be read.
+        """
+        for one in self._calls.each([requests.ReadDumps(netns.handle, tuple(reads)) for netns, reads in many], fds=1):
+            if isinstance(one, NettopError):
+                yield None
+            else:
+                yield wire.read_memfd(one[1][0], OUTPUT_LIMIT), int(one[0]["cost_ns"])
 
     def request(
         self,
@@ -167,21 +185,13 @@ class Broker:
         `dump_filter` is for CONNTRACK_DUMP only; a read of one set or route needs `of_set` or `of_route`. The answers
         arrive at sock.fd. The kernel answers a second dump on a busy socket with error -16 (EBUSY).
         """
-        body, _ = self._call(requests.SendRead(sock.handle, read, dump_filter, of_set, of_route))
+        body, _ = self._calls.call(requests.SendRead(sock.handle, read, dump_filter, of_set, of_route))
         return bytes.fromhex(body["bytes"])
-
-    def read_dumps(self, ns: Netns, reads: Sequence[ReadRequest]) -> tuple[bytes, int]:
-        """Return rtnetlink dumps of a namespace, each datagram after its length (topology.dumps.read_dumps).
-
-        And the time in ns that the broker's processor took.
-        """
-        body, fds = self._call(requests.ReadDumps(ns.handle, tuple(reads)), fds=1)
-        return wire.read_memfd(fds[0], OUTPUT_LIMIT), int(body["cost_ns"])
 
     def release(self, sock: NetlinkSocket) -> None:
         """Close the broker's copy of a netlink socket (the caller closes sock.fd itself)."""
         if sock.handle:
-            self._call(requests.ReleaseSocket(sock.handle))
+            self._calls.call(requests.ReleaseSocket(sock.handle))
 
     def text(self, ns: Netns, kind: TextKind) -> bytes:
         """Return a text snapshot as its tool printed it (any bytes); b"" when there is nothing of that kind."""
@@ -189,7 +199,7 @@ class Broker:
 
     def text_cost(self, ns: Netns, kind: TextKind, part: str = "") -> tuple[bytes, int]:
         """Return the same, or `part` of it, and the time in ns that the processor took for it, with the tool's."""
-        body, fds = self._call(requests.GetText(ns.handle, kind, part), seconds=SLOW_CALL_SECONDS, fds=1)
+        body, fds = self._calls.call(requests.GetText(ns.handle, kind, part), seconds=SLOW_CALL_SECONDS, fds=1)
         return wire.read_memfd(fds[0], OUTPUT_LIMIT), int(body["cost_ns"])
 
     def open_sysctl(self, ns: Netns, name: str) -> int:
@@ -198,18 +208,18 @@ class Broker:
         Each pread from 0 returns its current value. The caller closes it. Raises BrokerError where the namespace has
         none of that name.
         """
-        _, fds = self._call(requests.OpenSysctl(ns.handle, name), fds=1)
+        _, fds = self._calls.call(requests.OpenSysctl(ns.handle, name), fds=1)
         return fds[0]
 
     def open_output(self, path: str) -> int:
         """Return a descriptor of the new file `path`, which belongs to the invoking user; the caller closes it."""
-        _, fds = self._call(requests.OpenOutput(os.path.abspath(path)), seconds=SLOW_CALL_SECONDS, fds=1)
+        _, fds = self._calls.call(requests.OpenOutput(os.path.abspath(path)), seconds=SLOW_CALL_SECONDS, fds=1)
         return fds[0]
 
     def resolve(self, query: requests.ResolveName) -> str | None:
         """Return the name of an address or a service; None: there is none, or no answer."""
         try:
-            body, _ = self._call(query, seconds=SLOW_CALL_SECONDS)
+            body, _ = self._calls.call(query, seconds=SLOW_CALL_SECONDS)
         except BrokerError:
             return None
         return str(body["name"]) or None
@@ -219,7 +229,7 @@ class Broker:
 
         The caller closes its fd. BrokerError: another program reads them. Refused under --read-only.
         """
-        _, fds = self._call(requests.OpenTraceLog(ns.handle, rcvbuf), fds=1)
+        _, fds = self._calls.call(requests.OpenTraceLog(ns.handle, rcvbuf), fds=1)
         return NetlinkSocket(fds[0], 0, NETLINK_NETFILTER, ns)
 
     def start_trace(
@@ -237,7 +247,7 @@ class Broker:
         `bridge` and `ingress` mark there, too, each in a table of that name.
         The table is gone after `seconds`, with stop_trace(), and with the broker.
         """
-        body, _ = self._call(requests.StartTrace(ns.handle, matches, per_second, seconds, bridge, ingress))
+        body, _ = self._calls.call(requests.StartTrace(ns.handle, matches, per_second, seconds, bridge, ingress))
         return int(body["trace"]), str(body["table"])
 
     def stop_trace(self, trace: int) -> tuple[int, int] | None:
@@ -246,12 +256,12 @@ class Broker:
         Return how many packets it matched, and how many of them were marked: the others were over the limit. None if
         that was not read.
         """
-        body, _ = self._call(requests.StopTrace(trace))
+        body, _ = self._calls.call(requests.StopTrace(trace))
         return None if body["matched"] is None else (int(body["matched"]), int(body["marked"]))
 
     def change(self, change: SetSysctl) -> SetSysctl:
         """Set a sysctl; return the request that undoes it. Refused with NotPermitted under --read-only."""
-        body, _ = self._call(change)
+        body, _ = self._calls.call(change)
         return SetSysctl(change.netns, change.name, body["before"])
 
     def delete_flows(self, ns: Netns, keys: Sequence[FlowKey]) -> tuple[int, int]:
@@ -264,26 +274,23 @@ class Broker:
         deleted = gone = 0
         for first in range(0, len(keys), requests.MAX_FLOWS):
             chunk = tuple(keys[first : first + requests.MAX_FLOWS])
-            body, _ = self._call(requests.DeleteFlows(ns.handle, chunk))
+            body, _ = self._calls.call(requests.DeleteFlows(ns.handle, chunk))
             deleted, gone = deleted + body["deleted"], gone + body["gone"]
         return deleted, gone
 
     def reset_counter(self, ns: Netns, name: CounterName) -> None:
         """Set a named counter or quota of nftables, or an nfacct object, to zero. NotPermitted under --read-only."""
-        self._call(requests.ResetCounter(ns.handle, name))
+        self._calls.call(requests.ResetCounter(ns.handle, name))
 
     def end(self) -> None:
         """End the broker without waiting for it, as close() does; further calls raise."""
         self.on_gone = None
-        with suppress(OSError):
-            self._sock.shutdown(socket.SHUT_RDWR)
+        self._calls.end()
 
     def close(self) -> None:
-        """End the broker and the reader thread; further calls raise."""
+        """End the broker and wait for it; further calls raise."""
         self.end()
-        if threading.current_thread() is not self._reader:
-            self._reader.join(EXIT_SECONDS)
-        self._sock.close()
+        self._calls.close()
         if self._process is not None:
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(EXIT_SECONDS)
@@ -294,83 +301,13 @@ class Broker:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _call(
-        self, request: requests.Request, *, seconds: float = CALL_SECONDS, fds: int = 0
-    ) -> tuple[dict[str, Any], list[int]]:
-        """Send a request and wait for its answer, which has `fds` descriptors."""
-        deadline = time.monotonic() + seconds
-        pending = _PendingCall()
-        request_id = self._post(request, pending)
-        if not pending.done.wait(deadline - time.monotonic()):
-            self._abandon(request_id, pending)
-        if pending.error is not None:
-            raise pending.error
-        if len(pending.fds) != fds:
-            _close_all(pending.fds)
-            raise BrokerError(f"the broker gave {len(pending.fds)} descriptors for {type(request).__name__}")
-        return pending.body, pending.fds
-
-    def _post(self, request: requests.Request, pending: _PendingCall) -> int:
-        with self._lock:
-            if self.ended:
-                raise BrokerError(ENDED, "start nettop again")
-            self._last_id += 1
-            request_id = self._last_id
-            self._pending[request_id] = pending
-        try:
-            with self._sending:
-                wire.send(self._sock, {"id": request_id, **request_json.to_json(request)}, long_allowed=False)
-        except wire.WireError:
-            self._abandon(request_id, pending)
-            raise
-        except OSError as error:
-            self._abandon(request_id, pending)
-            raise BrokerError(ENDED, "start nettop again") from error
-        return request_id
-
-    def _abandon(self, request_id: int, pending: _PendingCall) -> None:
-        with self._lock:
-            self._pending.pop(request_id, None)
-            if pending.done.is_set():
-                return  # it arrived at the last moment
-            pending.error = BrokerError("the broker does not answer")
-
-    def _read(self) -> None:
-        """Run as the reader thread: pass answers to their callers until the broker ends."""
-        while True:
-            try:
-                received = wire.receive(self._sock)
-            except BrokerError:
-                continue
-            except OSError:
-                break
-            if received is None:
-                break
-            self._dispatch(*received)
-        self._end()
-
-    def _dispatch(self, message: dict[str, Any], fds: list[int]) -> None:
+    def _on_message(self, message: dict[str, Any]) -> None:
         if "gone" in message:
             self._report_gone(Netns(**message["gone"]), str(message.get("why", "")))
-            return
-        with self._lock:
-            pending = self._pending.pop(message.get("id", 0), None)
-            if pending is None:
-                _close_all(fds)
-                return
-            pending.body, pending.fds = message.get("body", {}), fds
-            if "error" in message:
-                pending.error = from_fields(message["error"])
-            pending.done.set()
 
-    def _end(self) -> None:
+    def _on_end(self) -> None:
         with self._lock:
-            self.ended = True
-            pending, self._pending = list(self._pending.values()), {}
             namespaces = list(self._open.values())
-        for call in pending:
-            call.error = BrokerError(ENDED, "start nettop again")
-            call.done.set()
         for netns in namespaces:
             self._report_gone(netns, ENDED)
         if self._process is not None:
@@ -383,11 +320,6 @@ class Broker:
         on_gone = self.on_gone  # close() unsets it, on another thread
         if on_gone is not None:
             on_gone(netns, reason)
-
-
-def _close_all(fds: Sequence[int]) -> None:
-    for fd in fds:
-        os.close(fd)
 
 
 def _resolve_self(spec: str) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 from nettop.broker import abi
 from nettop.broker.in_time import open_in_time
@@ -49,6 +50,7 @@ class Namespaces:
         self._own = own
         self._nsfs = os.fstat(own).st_dev
         self._entries = {OWN: OpenNamespace(Netns(OWN, "", os.fstat(own).st_ino), own)}
+        self._silent: set[int] = set()  # handles of those whose owner's end no event reports
         self._next = OWN + 1
         self._looked = time.monotonic()
         self._inotify = abi.inotify_init()
@@ -82,7 +84,7 @@ class Namespaces:
             os.close(fd)
             raise BrokerError(f"{MAX_OPEN} namespaces are open already")
         entry = self._with_owner(OpenNamespace(Netns(self._next, spec, inode), fd, shared=not again), path)
-        self._entries[self._next] = entry
+        self._keep(self._next, entry)
         self._next += 1
         return entry.netns
 
@@ -105,7 +107,7 @@ class Namespaces:
 
     def next_look(self) -> float | None:
         """Return when orphaned() is due though no descriptor is ready (time.monotonic); None: never."""
-        return self._looked + _LOOK_SECONDS if any(map(_is_silent, self._entries.values())) else None
+        return self._looked + _LOOK_SECONDS if self._silent else None
 
     def orphaned(self, not_owners: frozenset[int]) -> list[Netns]:
         """Return the namespaces without a name or process left; `not_owners` (our children) do not count."""
@@ -115,7 +117,8 @@ class Namespaces:
         for handle, entry in list(self._entries.items()):
             if handle == OWN or self._still_owned(entry):
                 continue
-            successor = self._entries[handle] = self._with_next_owner(entry, not_owners)
+            successor = self._with_next_owner(entry, not_owners)
+            self._keep(handle, successor)
             if not (successor.path or successor.pid):
                 gone.append(successor.netns)
         return gone
@@ -125,8 +128,13 @@ class Namespaces:
         if handle == OWN:
             return
         entry = self._entries.pop(handle, None)
+        self._silent.discard(handle)
         if entry is not None:
             os.close(self._without_process(entry).fd)
+
+    def _keep(self, handle: int, entry: OpenNamespace) -> None:
+        self._entries[handle] = entry
+        (self._silent.add if _is_silent(entry) else self._silent.discard)(handle)
 
     def _get(self, handle: int) -> OpenNamespace:
         try:
@@ -242,6 +250,12 @@ def named() -> list[str]:
         return sorted(os.listdir(NAMED))
     except OSError:
         return []
+
+
+def listed_netns() -> dict[str, list[Any]]:
+    """Return the names in /run/netns, and the inodes of the namespaces of processes, sorted."""
+    inodes = {_inode(f"/proc/{pid}/ns/net") for pid in filter(str.isdecimal, os.listdir("/proc"))}
+    return {"names": named(), "inodes": sorted(inode for inode in inodes if inode)}
 
 
 def _inode(path: str) -> int | None:

@@ -201,7 +201,7 @@ class GetNetns:
 
 @dataclass(frozen=True, slots=True)
 class ListNetns:
-    """List the names in /run/netns of the broker."""
+    """List the names in /run/netns of the broker, and the inodes of the namespaces of processes."""
 
 
 @dataclass(frozen=True, slots=True)

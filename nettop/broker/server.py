@@ -34,7 +34,7 @@ from nettop.broker.children import Answer, AnswerDeferred, Body, ChildTask, Remo
 from nettop.broker.failures import error_fields
 from nettop.broker.identity import invoker
 from nettop.broker.journal import Journal
-from nettop.broker.namespaces import OWN, Namespaces, named
+from nettop.broker.namespaces import OWN, Namespaces, listed_netns
 from nettop.broker.options import Options
 from nettop.broker.topology import dumps
 from nettop.broker.tracing import nf_log
@@ -203,7 +203,7 @@ class Server:
         return {}, ()
 
     def _list_netns(self, _id: int, request: requests.ListNetns) -> Answer:
-        return {"names": named()}, ()
+        return listed_netns(), ()
 
     def _get_devices(self, _id: int, request: requests.GetDevices) -> Answer:
         with self._namespaces.inside(request.netns):

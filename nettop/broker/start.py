@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from nettop.broker import installation, options, privileges, wire
-from nettop.broker.client import EXIT_SECONDS, Broker
+from nettop.broker.calls import EXIT_SECONDS
+from nettop.broker.client import Broker
 from nettop.broker.confinement import own_namespace
 from nettop.broker.confinement.app import confine_app
 from nettop.broker.confinement.own_namespace import Child

@@ -124,9 +124,9 @@ class Row:
         object.__setattr__(self, "within", clean(self.within))
 
     @classmethod
-    def of(cls, ident: int, cells: Sequence[Cell], resettable: bool = False) -> Row:
+    def of(cls, ident: int, cells: Sequence[Cell], resettable: bool = False, link: int | None = None) -> Row:
         """Return the row of these cells."""
-        return cls(ident, tuple(text for text, _ in cells), tuple(role for _, role in cells), resettable)
+        return cls(ident, tuple(text for text, _ in cells), tuple(role for _, role in cells), resettable, link=link)
 
 
 @dataclass(frozen=True, slots=True)

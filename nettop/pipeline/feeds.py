@@ -16,7 +16,7 @@ from nettop.linux.netlink import NETLINK_ROUTE
 from nettop.linux.nfnetlink import NFNLGRP_CONNTRACK, NFNLGRP_CONNTRACK_EXP, NFNLGRP_NFTABLES, NFNLGRP_NFTRACE
 from nettop.linux.rtnetlink import RTNLGRP_IFADDR, RTNLGRP_LINK, RTNLGRP_ROUTE
 from nettop.pipeline.feed import OFTEN_S, Decode, Feed, Pace
-from nettop.sources import namespace_map
+from nettop.sources import map_parts
 from nettop.sources.dumps import SHARE
 from nettop.sources.exchange import Round
 from nettop.sources.ipsets import IPSETS, IpsetDump
@@ -114,16 +114,16 @@ STATISTICS = Feed(
 NAMESPACES = Feed(
     "namespaces",
     texts=(TextKind.NAMESPACES,),
-    every_s=5.0,
+    every_s=15.0,  # sooner when a namespace comes or goes
     shown_in=frozenset({"map", "drawing", "lists"}),
-    share=0.03,  # when ids change one after the other: the broker looks at every process
+    share=0.02,  # when ids change one after the other: the broker looks at every process
     decoder=_later("topology.namespaces", "decode_namespaces"),
     models=("map",),
     recorded=Pace.OFTEN,
     keep_pace=Pace.OFTEN,
 )
-_MAP = {what: Round(what, (read,)) for what, read in namespace_map.READS.items()}
-_MAP_COUNTS = _MAP.pop(namespace_map.COUNTS)
+_MAP = {what: Round(what, (read,)) for what, read in map_parts.READS.items()}
+_MAP_COUNTS = _MAP.pop(map_parts.COUNTS)
 MAP = Feed(
     "map",
     "map",
@@ -141,7 +141,7 @@ MAP_SYSCTLS = Feed(
     models=("map",),
     keep_pace=Pace.OFTEN,
 )
-MAP_EVENTS = Feed("map-events", "map-events", NETLINK_ROUTE, groups=namespace_map.GROUPS)  # then MAP is read again
+MAP_EVENTS = Feed("map-events", "map-events", NETLINK_ROUTE, groups=map_parts.GROUPS)  # then MAP is read again
 SYSCTLS = Feed(
     "sysctls",
     texts=(TextKind.SYSCTLS,),

@@ -34,7 +34,7 @@ def netns_choices(broker: Broker, specs: Iterable[str], shown: Netns, others: Se
     notes = {shown.label: "here"} | dict.fromkeys(beside, "its flows too")
     return [
         NetnsChoice(spec, clean(spec) or _STARTED, notes.get(spec) or _note(about.get(spec)), spec in beside)
-        for spec in dict.fromkeys(("", *about, *broker.names(), *specs))
+        for spec in dict.fromkeys(("", *about, *broker.namespaces()[0], *specs))
     ]
 
 

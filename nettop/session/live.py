@@ -124,7 +124,8 @@ class LiveSession(Session):
 
     def _request(self, at: str) -> None:
         if self._visible.add(at):
-            self._pace(self._run.engine, self._watched())
+            run = self._run
+            run.on_models(lambda engine, now_ns: run.each_tick(engine))
 
     def _pace(self, engine: Engine, watched: Sequence[LiveSources]) -> None:
         """Set the pace of every feed: slower if it is neither visible nor recorded, or if all flows are still."""

@@ -11,9 +11,10 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TypeVar
 
-from nettop.batch import Batch, Counter64, End, Item, PacketMeta, item_time
+from nettop.batch import Batch, Counter64, End, Item, PacketMeta, Text, item_time
 from nettop.broker.requests import ResolveName
 from nettop.errors import NettopError
+from nettop.kinds import TextKind
 from nettop.model.events.table import KEEP_EVENTS
 from nettop.model.sysctls import ACCOUNTING
 from nettop.pipeline.engine import Engine
@@ -46,7 +47,8 @@ class Rate:
 class Run:
     """Plumbing, engine and model thread. Any thread may make requests; the answers come on the model thread.
 
-    `live` False: the time is that of the items (a replay). `each_tick` is called on the model thread at each tick.
+    `live` False: the time is that of the items (a replay). `each_tick` is called on the model thread at each tick,
+    and after a list of namespaces.
     """
 
     def __init__(
@@ -116,6 +118,8 @@ class Run:
         if isinstance(item, Batch) and isinstance(item.meta, PacketMeta):
             self._packets += len(item)
         self.engine.apply(item, self.now_ns())
+        if isinstance(item, Text) and item.what is TextKind.NAMESPACES:  # new ones are read at once
+            self.each_tick(self.engine)
 
     def _tick(self) -> None:
         now_ns = self.now_ns()

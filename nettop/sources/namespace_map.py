@@ -18,76 +18,31 @@ import numpy as np
 
 from nettop.batch import Batch, Counter64, DumpMark, End, Gap, Item, NetlinkMeta, Stream, StreamAdded, Text
 from nettop.broker.client import Broker
-from nettop.broker.requests import Netns, ReadRequest
+from nettop.broker.requests import Netns
 from nettop.errors import BrokerError
 from nettop.kinds import GapReason, TextKind
-from nettop.linux import rtnetlink as rtnl
-from nettop.linux.netlink import NETLINK_ROUTE, NLMSG_HDRLEN, NLMSGHDR, MalformedError, messages
-from nettop.linux.socket import AF_BRIDGE
+from nettop.linux.netlink import NLMSGHDR
 from nettop.sources.exchange import scan
 from nettop.sources.map_dumps import by_read, is_request
+from nettop.sources.map_parts import ALL, COUNTS, GROUPS, NAMESPACES, QUEUES, READS, SYSCTLS, concerned
 
-COUNTS, _QUEUES = "map-counts", "map-queues"
-READS: dict[str, ReadRequest] = {  # DumpMark.what → the read
-    "map-links": ReadRequest.RTNL_DETAILS,
-    "map-addresses": ReadRequest.RTNL_ADDRESSES,
-    "map-routes": ReadRequest.RTNL_ROUTES,
-    "map-rules": ReadRequest.RTNL_RULES,
-    "map-nexthops": ReadRequest.RTNL_NEXTHOPS,
-    "map-neighbours": ReadRequest.RTNL_NEIGHBOURS,
-    "map-fdb": ReadRequest.RTNL_FDB,
-    "map-vlans": ReadRequest.RTNL_VLANS,
-    "map-groups": ReadRequest.RTNL_GROUPS,
-    _QUEUES: ReadRequest.RTNL_QDISCS,
-    COUNTS: ReadRequest.RTNL_COUNTS,
-}
-ALL = frozenset(READS)
-GROUPS = (
-    rtnl.RTNLGRP_LINK,
-    rtnl.RTNLGRP_NEIGH,
-    rtnl.RTNLGRP_TC,
-    rtnl.RTNLGRP_NSID,
-    rtnl.RTNLGRP_MDB,
-    rtnl.RTNLGRP_NEXTHOP,
-    *rtnl.RTNLGRP_IFADDR,
-    *rtnl.RTNLGRP_ROUTE,
-    *rtnl.RTNLGRP_RULE,
-)
-_OF_QUEUES = (
-    *(rtnl.RTM_NEWQDISC, rtnl.RTM_DELQDISC, rtnl.RTM_NEWTCLASS, rtnl.RTM_DELTCLASS),
-    *(rtnl.RTM_NEWTFILTER, rtnl.RTM_DELTFILTER),
-)
-_CONCERNS: dict[int, frozenset[str]] = {
-    # The kernel reports no route that goes with its device.
-    **dict.fromkeys((rtnl.RTM_NEWLINK, rtnl.RTM_DELLINK), ALL - {COUNTS}),
-    **dict.fromkeys((rtnl.RTM_NEWADDR, rtnl.RTM_DELADDR), frozenset({"map-addresses", "map-routes"})),
-    **dict.fromkeys((rtnl.RTM_NEWROUTE, rtnl.RTM_DELROUTE), frozenset({"map-routes"})),
-    **dict.fromkeys((rtnl.RTM_NEWNEIGH, rtnl.RTM_DELNEIGH), frozenset({"map-neighbours"})),
-    **dict.fromkeys((rtnl.RTM_NEWRULE, rtnl.RTM_DELRULE), frozenset({"map-rules"})),
-    **dict.fromkeys((rtnl.RTM_NEWNEXTHOP, rtnl.RTM_DELNEXTHOP), frozenset({"map-nexthops", "map-routes"})),
-    **dict.fromkeys(_OF_QUEUES, frozenset({_QUEUES})),
-}
-_OF_BRIDGES = {  # of messages of AF_BRIDGE
-    rtnl.RTM_NEWLINK: frozenset({"map-links", "map-vlans"}),  # a port's state or VLANs have changed
-    **dict.fromkeys((rtnl.RTM_NEWNEIGH, rtnl.RTM_DELNEIGH), frozenset({"map-fdb"})),
-    **dict.fromkeys((rtnl.RTM_NEWMDB, rtnl.RTM_DELMDB), frozenset({"map-groups"})),
-}
-_NSIDS = (rtnl.RTM_NEWNSID, rtnl.RTM_DELNSID)
 _RCVBUF = 256 << 10  # bytes: what overflows is read again
 _DATAGRAM = 1 << 16
 _SECOND = 1_000_000_000
 _DEBOUNCE_NS = 50_000_000  # from the first event to the read
 _REST_NS, _REST_PER_COST = 100_000_000, 50  # between two reads of a namespace after events
-SHARE = 0.02  # of a core, for all reads but the first of each namespace
+SHARE = 0.015  # of a core, for all reads but the first of each namespace
 _DOWNSTREAM = 1.6  # the cost of a read with decoding and applying its rows
 _BURST_NS = 500_000_000  # of saved time that may be spent at once
 _OVERDRAFT_NS = 500_000_000  # that reads after events may borrow: what a person has changed is shown at once
 _AGAIN_NS = 60 * _SECOND  # everything, without an event
-_COUNTS_NS, _COUNTS_UNSEEN_NS, _MANY = _SECOND, 10 * _SECOND, 100  # of each further 100 namespaces less often
+_COUNTS_NS, _COUNTS_UNSEEN_NS, _MANY = _SECOND, 10 * _SECOND, 40  # of each further 40 namespaces less often
 _QUEUES_NS = 5 * _SECOND  # drops and backlogs, where they are shown
 _TOGETHER_NS = _SECOND // 2  # counts are due at multiples of this: one wake-up reads those of many namespaces
 _SYSCTLS_NS, _SYSCTLS_UNSEEN_NS = 10 * _SECOND, 300 * _SECOND  # a namespace with five devices takes 5 ms
-_READ_NS = 10_000_000  # one read() goes on for so long
+_SYSCTLS_PER_COST = 400  # with hundreds of devices they take a tenth of a second
+_READ_NS, _AT_ONCE = 10_000_000, 16  # one read() goes on for so long; namespaces of which the broker is asked at once
+_LOOK_NS, _LOOK_PER_COST = _SECOND, 200  # between two looks whether namespaces have come or gone
 
 
 @dataclass(slots=True)
@@ -96,19 +51,13 @@ class _Place:
 
     netns: Netns
     sock: socket.socket
-    stale: set[str] = field(default_factory=lambda: set(ALL))
+    stale: set[str] = field(default_factory=set)
     due_ns: int = 0  # of what is stale
     rest_until_ns: int = 0
     counts_ns: int = 0  # when counts are due
     queues_ns: int = 0  # when those of queues are due with them
     again_ns: int = 0  # when everything is due
     sysctls_ns: int = 0  # when its sysctls are due, once nothing else is
-    new: bool = True
-
-    def next_ns(self) -> int:
-        """Return when something is due, in monotonic ns."""
-        times = [self.counts_ns, self.again_ns]
-        return min(*times, max(self.due_ns, self.rest_until_ns)) if self.stale else min(times)
 
 
 class NamespaceMapSource:
@@ -135,12 +84,16 @@ class NamespaceMapSource:
         self._epoll = select.epoll()
         self._places: dict[str, _Place] = {}  # by label
         self._of_fd: dict[int, _Place] = {}
+        self._unopened: list[str] = []  # labels of those that come next
         self._refused: set[str] = set()  # labels that could not be opened
         self._wanted: tuple[str, ...] | None = None
-        self._shown: Collection[str] = ()
+        self._shown = self._show = frozenset[str]()  # labels: now, and from the next read() on
         self._gone: list[int] = []  # handles of namespaces
         self._announced = self._finished = self._followed = False
-        self._busy_ns = 0  # the broker's time for the current read
+        self._changed = True  # by another thread since the last read()
+        self._due_ns: int | None = 0
+        self._seen: object = None  # the namespaces of the last look
+        self._look_ns = 0  # when the next one is due
         self._allowance_ns, self._allowed_ns = _BURST_NS, time.monotonic_ns()
 
     def fileno(self) -> int:
@@ -149,13 +102,10 @@ class NamespaceMapSource:
 
     def due_ns(self) -> int | None:
         """Return the time of the next read, in monotonic ns."""
-        if not self._announced or self._finished or self._wanted is not None or self._gone:
-            return 0
-        gates = self._gates()
-        return min((self._next_ns(place, gates) for place in self._places.values()), default=None)
+        return 0 if self._changed or self._finished else self._due_ns
 
     def _gates(self) -> tuple[int, int, int]:
-        """Return from when on the allowance is enough: after events, periodically, and for sysctls."""
+        """Return from when on the allowance is enough: after events, periodically, and for sysctls that are unseen."""
         if self._once:
             return 0, 0, 0
         after_events, periodic, sysctls = (
@@ -164,31 +114,33 @@ class NamespaceMapSource:
         )
         return after_events, periodic, sysctls
 
-    def _next_ns(self, place: _Place, gates: tuple[int, int, int]) -> int:
-        """Return when something is due in a namespace, in monotonic ns."""
-        if place.new:
-            return 0
+    def _next_read_ns(self, label: str, gates: tuple[int, int, int]) -> int:
+        """Return when something but the sysctls is due in a namespace, in monotonic ns."""
+        place = self._places[label]
         next_ns = max(min(place.counts_ns, place.again_ns), gates[1])
-        if place.stale:
-            next_ns = min(next_ns, max(place.due_ns, place.rest_until_ns, gates[0]))
-        return min(next_ns, max(place.sysctls_ns, gates[2])) if self._with_sysctls else next_ns
+        return min(next_ns, max(place.due_ns, place.rest_until_ns, gates[0])) if place.stale else next_ns
+
+    def _next_sysctls_ns(self, label: str, gates: tuple[int, int, int]) -> int:
+        return max(self._places[label].sysctls_ns, gates[1 if label in self._shown else 2])
 
     def follow(self, labels: Sequence[str]) -> None:
         """Read these namespaces from now on."""
-        self._wanted = tuple(labels)
+        self._wanted, self._changed = tuple(labels), True
 
     def show(self, labels: Collection[str]) -> None:
-        """Read the counters of these namespaces every second."""
-        self._shown = labels
+        """Read the counters of these namespaces every second, and at once."""
+        self._show, self._changed = frozenset(labels), True
 
     def close_netns(self, netns: Netns) -> None:
         """Close what is open in a namespace that is gone."""
         self._gone.append(netns.handle)
+        self._changed = True
 
     def refresh(self) -> None:
         """Read everything again, as a keyframe."""
         for place in list(self._places.values()):
             place.again_ns = place.sysctls_ns = 0
+        self._changed = True
 
     def finish(self) -> None:
         """End the source at its next read()."""
@@ -197,19 +149,45 @@ class NamespaceMapSource:
     def read(self, max_bytes: int) -> list[Item]:
         """Return events, and what was read again after earlier ones."""
         items: list[Item] = []
+        self._changed = False
         if not self._announced:
             self._announced = True
             items += [StreamAdded(stream, self._seq.next()) for stream in self._streams]
         if not self._finished:
-            self._open_and_close()
+            self._follow()
             items += self._read_events()
-            items += self._read_due()
-        if self._finished or (self._once and self._followed and not any(map(self._is_unread, self._places.values()))):
+            until = time.monotonic_ns() + _READ_NS
+            items += self._read_new(until) if self._unopened else self._read_due(until)
+            self._look()
+            self._due_ns = self._next_due()
+        if self._finished or (self._once and self._followed and not (self._unopened or self._lacks_sysctls())):
             items += [End(stream.id, self._seq.next()) for stream in self._streams]
         return items
 
-    def _is_unread(self, place: _Place) -> bool:
-        return place.new or (self._with_sysctls and not place.sysctls_ns)
+    def _next_due(self) -> int | None:
+        """Return when the next read() is due, in monotonic ns."""
+        if self._unopened:
+            return 0
+        gates = self._gates()
+        times = [] if self._once else [self._look_ns]
+        times += [self._next_read_ns(label, gates) for label in self._places]
+        times += [self._next_sysctls_ns(label, gates) for label in self._places if self._with_sysctls]
+        return min(times, default=None)
+
+    def _lacks_sysctls(self) -> bool:
+        return self._with_sysctls and not all(place.sysctls_ns for place in self._places.values())
+
+    def _look(self) -> None:
+        """Announce that namespaces have come or gone."""
+        began = time.monotonic_ns()
+        if self._once or began < self._look_ns:
+            return
+        with suppress(BrokerError):
+            before, self._seen = self._seen, self._broker.namespaces()
+            if before not in (None, self._seen):
+                self._announce()
+        ended = time.monotonic_ns()
+        self._look_ns = ended + max(_LOOK_NS, _LOOK_PER_COST * (ended - began))
 
     def losses(self) -> list[Item]:
         """Return nothing: events that were lost are reported by read(), and what they concern is read again."""
@@ -221,7 +199,10 @@ class NamespaceMapSource:
             self._leave(label)
         self._epoll.close()
 
-    def _open_and_close(self) -> None:
+    def _follow(self) -> None:
+        before, self._shown = self._shown, self._show
+        for label in (self._shown - before) & self._places.keys():
+            self._places[label].counts_ns = self._places[label].queues_ns = 0
         gone, self._gone = self._gone, []
         for label in [label for label, place in self._places.items() if place.netns.handle in gone]:
             self._leave(label, gone=True)
@@ -231,20 +212,20 @@ class NamespaceMapSource:
         for label in [label for label in self._places if label not in wanted]:
             self._leave(label)
         self._refused &= set(wanted)
-        for label in wanted:
-            if label not in self._places and label not in self._refused:
-                self._open(label)
+        self._unopened = [label for label in wanted if label not in self._places and label not in self._refused]
 
-    def _open(self, label: str) -> None:
-        try:
-            netns = self._broker.netns(label, again=True)
-            opened = self._broker.netlink_socket(netns, NETLINK_ROUTE, GROUPS, _RCVBUF)
-        except BrokerError:  # it is gone, or we may not enter it: the list of namespaces says which
-            self._refused.add(label)
-            return
-        place = _Place(netns, socket.socket(fileno=opened.fd))
-        self._places[label] = self._of_fd[opened.fd] = place
-        self._epoll.register(opened.fd, select.EPOLLIN)
+    def _read_new(self, until: int) -> Iterator[Item]:
+        """Open and read the namespaces that were not yet read."""
+        while self._unopened and time.monotonic_ns() < until:
+            labels, self._unopened = self._unopened[:_AT_ONCE], self._unopened[_AT_ONCE:]
+            for label, opened in zip(labels, self._broker.listen(labels, GROUPS, _RCVBUF), strict=True):
+                if opened is None:  # it is gone, or we may not enter it: the list of namespaces says which
+                    self._refused.add(label)
+                    continue
+                netns, fd = opened
+                self._places[label] = self._of_fd[fd] = _Place(netns, socket.socket(fileno=fd))
+                self._epoll.register(fd, select.EPOLLIN)
+            yield from self._read_places([label for label in labels if label in self._places])
 
     def _leave(self, label: str, gone: bool = False) -> None:
         place = self._places.pop(label)
@@ -266,7 +247,7 @@ class NamespaceMapSource:
             yield _batch(self._events, self._seq.next(), datagrams, [False] * len(datagrams))
 
     def _receive(self, place: _Place, datagrams: list[bytes]) -> Iterator[Item]:
-        concerned: set[str] = set()
+        found: set[str] = set()
         while True:
             try:
                 datagram = place.sock.recv(_DATAGRAM, socket.MSG_DONTWAIT)
@@ -277,97 +258,99 @@ class NamespaceMapSource:
                     break
                 now = time.time_ns()
                 yield Gap(self._events, self._seq.next(), None, GapReason.KERNEL, now, now)
-                concerned |= ALL
+                found |= ALL
                 continue
             datagrams.append(datagram)
-            concerned |= self._concerns(datagram)
-        if concerned and not place.stale:
+            found |= concerned(datagram)
+        if NAMESPACES in found:
+            self._announce()
+        if SYSCTLS in found:
+            place.sysctls_ns = min(place.sysctls_ns, 1)  # soon; 0: they were never read
+        if found & ALL and not place.stale:
             place.due_ns = time.monotonic_ns() + _DEBOUNCE_NS
-        place.stale |= concerned
+        place.stale |= found & ALL
 
-    def _concerns(self, datagram: bytes) -> set[str]:
-        found: set[str] = set()
-        with suppress(MalformedError):
-            for kind, first, last in messages(datagram):
-                if kind in _NSIDS:
-                    self._announce()
-                parts = _CONCERNS.get(kind, frozenset())
-                if last - first > NLMSG_HDRLEN and datagram[first + NLMSG_HDRLEN] == AF_BRIDGE:
-                    parts = _OF_BRIDGES.get(kind, parts)
-                found |= parts
-        return found
+    def _read_due(self, until: int) -> Iterator[Item]:
+        now, gates = time.monotonic_ns(), self._gates()
+        if self._with_sysctls:  # first: counts of many namespaces could use the whole allowance
+            yield from self._read_sysctls(now, gates)
+        due = {label: self._next_read_ns(label, gates) for label in self._places}
+        ready = sorted((label for label in due if due[label] <= now), key=due.__getitem__)
+        while ready and now < until:
+            yield from self._read_places(ready[:_AT_ONCE])
+            ready, now = ready[_AT_ONCE:], time.monotonic_ns()
+        self._allowance_ns = min(_BURST_NS, self._allowance_ns + int((now - self._allowed_ns) * SHARE))
+        self._allowed_ns = now
 
-    def _read_due(self) -> Iterator[Item]:
-        now = time.monotonic_ns()
-        until, gates = now + _READ_NS, self._gates()
-        due = {label: self._next_ns(place, gates) for label, place in self._places.items()}
-        for label in sorted((label for label in due if due[label] <= now), key=due.__getitem__):
-            place, now = self._places[label], time.monotonic_ns()
-            self._allowance_ns = min(_BURST_NS, self._allowance_ns + int((now - self._allowed_ns) * SHARE))
-            self._allowed_ns = now
-            if now >= until:
-                return
-            if place.next_ns() <= now:
-                yield from self._read_place(label, place, now)
-        if self._with_sysctls and self._gates()[2] <= now:
-            yield from self._read_sysctls()
+    def _read_places(self, labels: Sequence[str]) -> Iterator[Item]:
+        """Read what is due in these namespaces."""
+        now, began = time.monotonic_ns(), time.time_ns()
+        parts = [self._due_parts(label, now) for label in labels]
+        asked = [
+            (self._places[label].netns, [READS[part] for part in of]) for label, of in zip(labels, parts, strict=True)
+        ]
+        for label, of, answer in zip(labels, parts, self._broker.read_dumps(asked), strict=True):
+            if answer is None:  # it is gone: its end is reported soon
+                self._leave(label)
+                self._refused.add(label)
+                continue
+            body, cost_ns = answer
+            started = time.thread_time_ns()
+            yield from self._dumps_of(label, of, body, began)
+            self._schedule(label, of, now, cost_ns + time.thread_time_ns() - started)
 
-    def _read_place(self, label: str, place: _Place, now: int) -> Iterator[Item]:
-        self._busy_ns, began = 0, time.thread_time_ns()
-        everything = now >= place.again_ns
-        parts = set(ALL) if everything else set[str]()
+    def _due_parts(self, label: str, now: int) -> list[str]:
+        """Return the parts of a namespace that are due, in the order of READS."""
+        place = self._places[label]
+        parts = set(ALL) if now >= place.again_ns else set[str]()
         if place.stale and now >= max(place.due_ns, place.rest_until_ns):
             parts |= place.stale
             place.stale = set()
         if now >= place.counts_ns:
-            parts |= {COUNTS, _QUEUES} if label in self._shown and now >= place.queues_ns else {COUNTS}
-        try:
-            yield from self._dump(place, [part for part in READS if part in parts])
-        except BrokerError:  # it is gone: its end is reported soon
-            self._leave(label)
-            self._refused.add(label)
-            return
-        ended, cost_ns = time.monotonic_ns(), self._busy_ns + time.thread_time_ns() - began
-        if not place.new:
+            parts |= {COUNTS, QUEUES} if label in self._shown and now >= place.queues_ns else {COUNTS}
+        return [part for part in READS if part in parts]
+
+    def _schedule(self, label: str, parts: Sequence[str], now: int, cost_ns: int) -> None:
+        """Set when these parts, just read at this cost, are due again."""
+        place, many = self._places[label], max(1, (len(self._places) + len(self._unopened)) // _MANY)
+        if place.again_ns:  # first reads are not limited
             self._allowance_ns -= int(cost_ns * _DOWNSTREAM)
-        place.new = False
-        place.rest_until_ns = ended + max(_REST_NS, _REST_PER_COST * cost_ns)
-        many = max(1, len(self._places) // _MANY)
+        place.rest_until_ns = time.monotonic_ns() + max(_REST_NS, _REST_PER_COST * cost_ns)
         if COUNTS in parts:
             counts_ns = now + (_COUNTS_NS if label in self._shown else _COUNTS_UNSEEN_NS * many)
             place.counts_ns = counts_ns - counts_ns % _TOGETHER_NS
-        if _QUEUES in parts:
+        if QUEUES in parts:
             place.queues_ns = now + _QUEUES_NS
-        if everything:
+        if len(parts) == len(READS):
             place.again_ns = now + _AGAIN_NS * many
 
-    def _read_sysctls(self) -> Iterator[Item]:
+    def _read_sysctls(self, now: int, gates: tuple[int, int, int]) -> Iterator[Item]:
         """Read the sysctls of one namespace, first of those that are shown."""
         places = self._places
-        label = min(places, key=lambda one: (places[one].sysctls_ns, one not in self._shown), default=None)
-        now, began, cost_ns = time.monotonic_ns(), time.time_ns(), 0
-        if label is None or places[label].sysctls_ns > now:
+        due = (label for label in places if self._next_sysctls_ns(label, gates) <= now)
+        label = min(due, key=lambda one: (one not in self._shown, places[one].sysctls_ns), default=None)
+        began, cost_ns = time.time_ns(), 0
+        if label is None:
             return
         try:
             body, cost_ns = self._broker.text_cost(places[label].netns, TextKind.MAP_SYSCTLS)
         except BrokerError:
             body = b""
-        places[label].sysctls_ns = now + (_SYSCTLS_NS if label in self._shown else _SYSCTLS_UNSEEN_NS)
+        every_ns = _SYSCTLS_NS if label in self._shown else _SYSCTLS_UNSEEN_NS
+        places[label].sysctls_ns = now + max(every_ns, _SYSCTLS_PER_COST * cost_ns)
         self._allowance_ns -= int(cost_ns * _DOWNSTREAM)
         yield Text(self._texts, self._seq.next(), began, TextKind.MAP_SYSCTLS, body, netns=label)
 
-    def _dump(self, place: _Place, parts: Sequence[str]) -> Iterator[Item]:
-        began = time.time_ns()
-        body, self._busy_ns = self._broker.read_dumps(place.netns, [READS[part] for part in parts])
+    def _dumps_of(self, label: str, parts: Sequence[str], body: bytes, began: int) -> Iterator[Item]:
         for part, datagrams in zip(parts, by_read(body), strict=True):
-            stream, label = self._counts if part == COUNTS else self._dumps, place.netns.label
+            stream = self._counts if part == COUNTS else self._dumps
             yield DumpMark(stream, self._seq.next(), began, part, True, netns=label)
             outgoing = [is_request(one) for one in datagrams]
             batch = _batch(stream, self._seq.next(), datagrams, outgoing)
             end = scan(batch, NLMSGHDR.unpack_from(datagrams[0])[3], True)
             complete = end.ended and not end.error and not end.interrupted
             if end.interrupted:
-                place.stale.add(part)
+                self._places[label].stale.add(part)
             yield batch
             yield DumpMark(stream, self._seq.next(), began, part, False, complete, end.interrupted, label)
 

@@ -66,7 +66,7 @@ def test_the_names_are_those_of_ip_netns(broker: Broker, lab: Lab) -> None:
     made = {lab.netns("a"), lab.netns("b")}
     named = {ns for ns in made if "/" not in ns and ":" not in ns}
     mine = f"nt-{os.getpid()}-"  # other tests make theirs meanwhile
-    assert {name for name in broker.names() if name.startswith(mine)} == named
+    assert {name for name in broker.namespaces()[0] if name.startswith(mine)} == named
 
 
 def test_proc_self_means_the_app(broker: Broker) -> None:

@@ -190,7 +190,7 @@ def test_a_broker_without_descriptors_loses_none_and_works_again(lab: Lab) -> No
             for call in (
                 lambda: broker.text(own, TextKind.NFT_RULESET),
                 lambda: broker.leave(broker.netns(ns, again=True)),
-                lambda: broker.read_dumps(there, [ReadRequest.RTNL_LINKS]),
+                lambda: broker.read_dumps([(there, [ReadRequest.RTNL_LINKS])]),
                 lambda: os.close(broker.open_output("/nowhere/x.pcapng")),
                 lambda: os.close(broker.packet_socket(there, "lo", block_size=4096, block_count=1).fd),
             ):
@@ -198,7 +198,7 @@ def test_a_broker_without_descriptors_loses_none_and_works_again(lab: Lab) -> No
                     call()
 
         def held() -> int:
-            broker.names()  # it has closed what it passed before
+            broker.namespaces()  # it has closed what it passed before
             return len(os.listdir(f"/proc/{broker.pid}/fd"))
 
         before = held()

@@ -241,7 +241,9 @@ def test_a_lab_of_devices_that_this_kernel_lacks_names_their_kind(name: str) -> 
     assert done.stderr == f"nettop: this kernel has no {kind} devices: the lab needs a kernel that has them\n"
 
 
-_BUILD = "import sys; from nettop.labs.client import Demo\nwith Demo(sys.argv[1]) as broker: print(*broker.names())"
+_BUILD = (
+    "import sys; from nettop.labs.client import Demo\nwith Demo(sys.argv[1]) as broker: print(*broker.namespaces()[0])"
+)
 
 
 @other_users

@@ -76,9 +76,11 @@ class MapTable:
         self._orders = OrderCache(self._match)
         self._read: tuple[int, str] = (-1, "")  # version and place that `_all` is of
         self._all: list[MapRow] = []
+        self._spaces: list[MapRow] = []  # those of them that are namespaces
         self._made: dict[str, _Made] = {}  # rows by label
         self.marks: Mapping[int, int] = {}  # number of findings by ident
         self._shown: dict[int, MapRow] = {}  # rows of the last order by ident
+        self._opened = frozenset[str]()  # the label of the last row whose detail or lists were asked for
         self._found = 0  # of the filter
         self._marked: frozenset[int] = frozenset()  # idents that the filter matches, among those above them
         self._many = False  # there were that many once: no namespace folds or unfolds by itself around the limit
@@ -96,6 +98,7 @@ class MapTable:
             spaces = sorted(self.hosts.namespaces(), key=lambda space: space.namespace.label != state[1])
             self._made = {space.namespace.label: self._rows_of(space) for space in spaces}
             self._all = [row for _, _, rows in self._made.values() for row in rows]
+            self._spaces = [rows[0] for _, _, rows in self._made.values()]
         return self._all
 
     def _rows_of(self, space: NamespaceMap) -> _Made:
@@ -187,11 +190,14 @@ class MapTable:
         cells = self._cells()
 
         def drawn(idents: Array) -> list[Row]:
-            self.hosts.shown = frozenset(self._shown[ident].label for ident in idents.tolist())
-            found = [(ident, cells.cells(self._shown[ident], bool(spec.sort))) for ident in idents.tolist()]
-            made = [Row.of(ident, [texts.get(key, ("", "")) for key in spec.columns]) for ident, texts in found]
-            made = [replace(row, marked=True) if row.ident in self._marked else row for row in made]
-            return made if spec.sort else [replace(row, link=self._link(row.ident)) for row in made]
+            rows = [self._shown[ident] for ident in idents.tolist()]
+            self.hosts.shown = self._opened.union(row.label for row in rows if row.device)
+            made = list[Row]()
+            for row in rows:
+                texts = cells.cells(row, bool(spec.sort))
+                found = [texts.get(key, ("", "")) for key in spec.columns]
+                made.append(Row.of(row.ident, found, link=None if spec.sort else self._link(row.ident)))
+            return [replace(row, marked=True) if row.ident in self._marked else row for row in made]
 
         made = order.snapshot(spec, drawn, len(self.rows()), self.notes(), self.version, totals=self.totals())
         first = tuple(one for one, _ in found[:MOST_FINDINGS])
@@ -208,8 +214,7 @@ class MapTable:
 
     def totals(self) -> Line:
         """Return the counts of rows."""
-        rows = self.rows()
-        spaces = sum(row.device is None for row in rows)
+        rows, spaces = self.rows(), len(self._spaces)
         text = f"{plural(spaces, 'namespace')}, {plural(len(rows) - spaces, 'device')}"
         matching = f", {self._found} match" if self._found != len(rows) else ""
         wrong = plural(len(self._findings), "finding")
@@ -218,12 +223,13 @@ class MapTable:
 
     def notes(self) -> tuple[Line, ...]:
         """Return how many namespaces cannot be entered."""
-        closed = [row.label for row in self.rows() if row.device is None and closed_text(row.namespace.namespace)]
+        closed = [space for space in self._spaces if closed_text(space.namespace.namespace)]
         return (((f"{plural(len(closed), 'namespace')} cannot be entered", "warn"),),) if closed else ()
 
     def place(self, ident: int) -> tuple[NamespaceMap, int] | None:
         """Return the namespace and the ifindex of a row (0: the namespace itself); None: it is gone."""
         label, ifindex = self.idents.place(ident) or ("", -1)
+        self._opened = frozenset((label,))
         space = self.hosts.of(label)
         return None if space is None or (ifindex and ifindex not in space.devices) else (space, ifindex)
 

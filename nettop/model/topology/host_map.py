@@ -81,7 +81,7 @@ class HostMap:
         self.version = 0
         self.layout_version = 0  # grows with _LAYOUT
         self.read_ns = 0  # when the newest dump was read: it goes on where the clock of the models has stopped
-        self.shown: frozenset[str] = frozenset()  # labels of those on the screen
+        self.shown: frozenset[str] = frozenset()  # labels of those of which devices are on the screen
         self.watched: Mapping[str, int] = {}  # inodes of those whose flows are shown, by the labels they were given
         self.error = ""  # that namespaces may be missing, and why
         self._of: dict[str, NamespaceMap] = {}  # by label

@@ -8,22 +8,23 @@ import socket
 import struct
 import time
 from collections.abc import Sequence
-from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
-from nettop.batch import Batch, Counter64, DumpMark, Item, Stream
+from nettop.batch import Batch, Counter64, DumpMark, Item, Stream, Text
 from nettop.broker.client import Broker
 from nettop.broker.requests import Netns, ReadRequest
 from nettop.decode.topology.decoder import decode_map
 from nettop.decode.topology.objects import PortVlan
-from nettop.kinds import StreamKind
-from nettop.sources.namespace_map import ALL, COUNTS, NamespaceMapSource
+from nettop.kinds import StreamKind, TextKind
+from nettop.sources.map_parts import ALL, COUNTS
+from nettop.sources.namespace_map import NamespaceMapSource
 from tests.unit.decode.netlink_bytes import nest, nla, nlmsg
 
-NEWLINK, DELLINK, NEWNEIGH, NEWNEXTHOP, NEWROUTE = 16, 17, 28, 104, 24
+NEWLINK, DELLINK, NEWNEIGH, NEWNEXTHOP, NEWROUTE, NEWNETCONF = 16, 17, 28, 104, 24, 80
 AF_BRIDGE = 7
+STREAMS = [Stream(number, StreamKind.NETLINK, f"map-{number}") for number in range(4)]
 
 
 class Kernel:
@@ -31,21 +32,28 @@ class Kernel:
 
     def __init__(self) -> None:
         self.events, self.ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.names = ["a"]
         self.vlans: list[bytes] = []  # messages of the dump of VLANs
 
-    def netns(self, label: str, again: bool = False) -> Netns:
-        return Netns(0, label, 5)
+    def namespaces(self) -> tuple[list[str], list[int]]:
+        return self.names, [5]
 
-    def netlink_socket(self, *_: Any) -> SimpleNamespace:
-        return SimpleNamespace(fd=os.dup(self.ours.fileno()))
+    def listen(self, labels: Sequence[str], *_: Any) -> list[tuple[Netns, int]]:
+        return [(Netns(0, label, 5), os.dup(self.ours.fileno())) for label in labels]
 
-    def read_dumps(self, netns: Netns, reads: Sequence[ReadRequest]) -> tuple[bytes, int]:
+    def text_cost(self, netns: Netns, kind: TextKind) -> tuple[bytes, int]:
+        return b"", 1000
+
+    def read_dumps(self, many: Sequence[tuple[Netns, Sequence[ReadRequest]]]) -> list[tuple[bytes, int]]:
+        return [(self._dumps(reads), 1000) for _, reads in many]
+
+    def _dumps(self, reads: Sequence[ReadRequest]) -> bytes:
         datagrams: list[bytes] = []
         for read in reads:
             found = self.vlans if read is ReadRequest.RTNL_VLANS else []
             done = struct.pack("=IHHIIi", 20, 3, 2, 7, 0, 0)
             datagrams += [nlmsg(18, bytes(16), flags=0x301), b"".join((*found, done))]
-        return b"".join(struct.pack("=I", len(one)) + one for one in datagrams), 1000
+        return b"".join(struct.pack("=I", len(one)) + one for one in datagrams)
 
 
 @pytest.fixture
@@ -55,8 +63,7 @@ def kernel() -> Kernel:
 
 @pytest.fixture
 def source(kernel: Kernel) -> NamespaceMapSource:
-    streams = [Stream(number, StreamKind.NETLINK, f"map-{number}") for number in range(4)]
-    found = NamespaceMapSource(cast(Broker, kernel), Counter64(), streams, sysctls=False)
+    found = NamespaceMapSource(cast(Broker, kernel), Counter64(), STREAMS, sysctls=False)
     found.follow(["a"])
     read(found)
     return found
@@ -71,6 +78,10 @@ def read(source: NamespaceMapSource) -> list[Item]:
 
 def parts(items: Sequence[Item]) -> set[str]:
     return {item.what for item in items if isinstance(item, DumpMark)}
+
+
+def texts(items: Sequence[Item]) -> list[Text]:
+    return [item for item in items if isinstance(item, Text)]
 
 
 def link(family: int, kind: int = NEWLINK, *attributes: bytes) -> bytes:
@@ -105,13 +116,36 @@ def test_what_an_event_concerns_is_read_again_within_200_ms(
     assert parts(read(source)) == expected
 
 
-def test_queues_are_read_with_the_counts_of_what_is_shown(source: NamespaceMapSource) -> None:
+def test_queues_are_read_with_the_counts_of_what_is_shown_at_once(source: NamespaceMapSource) -> None:
     source.show({"a"})
+    assert (source.due_ns() or 0) < time.monotonic_ns()
     read_parts: list[set[str]] = []
     while len(read_parts) < 2:
         found = parts(read(source))
         read_parts += [found] if found else []
     assert read_parts == [{COUNTS, "map-queues"}, {COUNTS}]
+
+
+def test_a_namespace_that_comes_or_goes_is_announced_within_a_second(kernel: Kernel) -> None:
+    announced: list[int] = []
+    found = NamespaceMapSource(cast(Broker, kernel), Counter64(), STREAMS, lambda: announced.append(1), sysctls=False)
+    found.follow(["a"])
+    read(found)
+    kernel.names = ["a", "b"]
+    began = time.monotonic()
+    while not announced:
+        read(found)
+    assert 0.5 < time.monotonic() - began < 1.2
+
+
+def test_a_sysctl_that_the_kernel_reports_is_read_soon(kernel: Kernel) -> None:
+    found = NamespaceMapSource(cast(Broker, kernel), Counter64(), STREAMS)
+    found.follow(["a"])
+    while not texts(read(found)):
+        pass
+    assert (found.due_ns() or 0) > time.monotonic_ns() + 200_000_000
+    kernel.events.send(nlmsg(NEWNETCONF, bytes(8)))
+    assert texts(found.read(1 << 20))
 
 
 def test_a_vlan_that_a_port_gets_is_shown(source: NamespaceMapSource, kernel: Kernel) -> None:
