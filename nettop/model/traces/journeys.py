@@ -75,12 +75,11 @@ class Journeys:
         self.ended: deque[Journey] = deque(maxlen=keep)  # in the order of their numbers
         self._find_rule, self._find_legacy, self._find_chain = find_rule, find_legacy, find_chain
         self._names = DeviceNames(device)
-        self._has_legacy = has_legacy  # whether iptables-legacy has tables
+        self._find_branches, self._has_legacy = find_branches, has_legacy  # the second: iptables-legacy has tables
         self._is_bridge = is_bridge  # whether the device of a namespace's code and this index is one
         self._legacy = LegacyRecords(_RECENT)
         self._now_ns = 0
         self._limit, self._prove_order, self._hits = keep, prove_order, hits or TracedHits()
-        self._find_branches = find_branches
         self._open = OpenPackets()
         self._departed = DepartedPackets()
         self._heads: dict[tuple[int, int], TraceRecord] = {}  # with the headers of a packet that is marked next
@@ -329,6 +328,7 @@ class Journeys:
         """Keep one of the others if it passes now: records of iptables-legacy come late."""
         if self.only is not None and journey.number not in self.kept and self.only(journey):
             self.others -= 1
+            self.found += journey.table == self.table
             self._keep(journey)
 
     def _keep(self, journey: Journey) -> None:
@@ -378,7 +378,8 @@ class Journeys:
         if self.only is not None:
             self.others += 1
             self._consider(journey)
-        self.found += journey.number in self.kept and journey.table == self.table
+        else:
+            self.found += journey.number in self.kept and journey.table == self.table
 
     def _pass_egress(self, journey: Journey, step: Step) -> None:
         """Note a step of a packet in an egress hook, which may drop it."""

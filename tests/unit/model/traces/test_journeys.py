@@ -338,3 +338,15 @@ def test_the_record_of_a_rule_after_the_mark_tells_the_protocol_behind_extension
     (journey,) = joined(mark, udp, of("f", "drop", 4, network=ipv6, transport=PORTS)).ended
     assert (journey.head.proto, journey.head.dport, journey.steps[0].head.dport) == (17, 53, 53)
     assert ends(joined(mark, udp, mark)) == ["1 lost"], "the mark itself is the next packet's"
+
+
+def test_a_packet_that_passes_by_a_step_after_its_end_is_one_of_those_to_find() -> None:
+    """Egress hooks follow the last one of the table, and records of iptables-legacy come late."""
+    model = Journeys(lambda *_: None, lambda _, index: f"eth{index}")
+    model.begin(TABLE, lambda journey: "egress" in journey.hooks, 1)
+    joined(*THROUGH, model=model)
+    assert (model.found, model.others) == (0, 1)
+    joined(of("e", "drop", 4, family="netdev", network=NATED, transport=PORTS), model=model)
+    assert (model.found, model.others, len(model.kept)) == (1, 0, 1)
+    joined(*THROUGH, model=model)
+    assert model.count == 1, "one was wanted"
