@@ -466,3 +466,11 @@ async def test_the_pane_that_keys_go_to_has_a_heavy_title_and_keys_of_the_matrix
         await seen.see("[IPv6]")
         await seen.press("shift+tab")
         await seen.see_no("━ ip6 six in")
+
+
+async def test_the_line_of_keys_fits_a_small_screen_with_paths_and_findings() -> None:
+    async with running(SMALL, source(words=True)) as seen:
+        await seen.press("3")
+        await seen.see("findings")
+        await seen.see("z kernel shown")
+        assert "IPv6" in seen.text

@@ -126,7 +126,7 @@ class MatrixTable(DrawnTable):
         shown = None if self.viewport.shown is None else self.viewport.shown.snapshot
         if isinstance(shown, MatrixSnapshot) and shown.findings:
             line += [(" ! ", "key"), (plural(shown.findings, "finding"), "warn")]
-        line += [("   o ", key), (f"way: {self.journey}" if self.journey else "light a packet's way", "dim")]
-        line += [(f"   {self.reason}", "accent")] if self.reason else [("   O ", key), ("of one", "dim")]
+        line += [("   o ", key), (f"way: {self.journey}" if self.journey else "light a way", "dim")]
+        line += [(f"   {self.reason}", "accent")] if self.reason else [("   O ", key), ("of a packet", "dim")]
         line += [("   z ", key), (f"kernel {'shown' if self.options.zeroes else 'hidden'}", "dim")]
         return tuple(line)
