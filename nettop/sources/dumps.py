@@ -53,6 +53,7 @@ class DumpSource:
         self._cost_ns: int | None = None  # of the turn before
         self._began_ns = self._next_ns = self._rest_until_ns = 0
         self._stretched_ns = 0  # the shortest interval that `share` allows, by the cost of the last turns
+        self._unsettled: set[Round] = set()  # those that changes interrupted in the last turn, again and again
         self._answered = 0  # bytes of the current round
         self._not_before_ns: dict[Round, int] = {}  # when rounds with large answers may be polled again
 
@@ -138,16 +139,27 @@ class DumpSource:
         current, answered, self._answered = self._todo[0], self._answered, 0
         if current.rest_ns_a_byte:
             self._not_before_ns[current] = self._began_ns + answered * current.rest_ns_a_byte
+        if self._exchange.complete:
+            self._unsettled.discard(current)
         again = not self._exchange.complete and not self._exchange.refused
-        # Where changes come without a pause no dump is of one state: then the next turn is enough, if there is one.
-        tries = 1 if self._exchange.interrupted and self._interval_ns is not None else len(_RETRIES_NS)
-        if again and self._tries < tries:
+        if again and self._tries < self._retries(current):
             self._next_ns = time.monotonic_ns() + _RETRIES_NS[self._tries]
             self._tries += 1
             return items
         self._todo.popleft()
         self._tries = 0
         return items if self._todo else items + self._end_turn()
+
+    def _retries(self, current: Round) -> int:
+        """Return how often to request an incomplete round again.
+
+        Where changes come without a pause no dump is of one state: the next turn is enough then, if there is one.
+        """
+        interrupted = self._exchange.interrupted and self._interval_ns is not None
+        retries = int(current not in self._unsettled) if interrupted else len(_RETRIES_NS)
+        if interrupted and self._tries >= retries:
+            self._unsettled.add(current)
+        return retries
 
     def _turn_ns(self) -> int:
         """Return the time of the next periodic turn."""

@@ -24,6 +24,7 @@ from nettop.pipeline.feed import Feed
 from nettop.sources.dumps import DumpSource
 from nettop.sources.netlink import NetlinkEvents
 from nettop.sources.texts import TextSource
+from tests.kernel.commits import commits
 from tests.kernel.live import count, injector, read_until, records
 from tests.kernel.namespaces import Lab, poll, run_in
 from tests.kernel.rights import hash_of_the_host
@@ -388,3 +389,29 @@ def test_closed_sources_let_the_namespace_go(broker: Broker, lab: Lab, tracking:
     broker.leave(ns)
     lab.remove(b)
     poll(lambda: "veth0" not in run_in(a, "ip", "link", "show"))
+
+
+def test_a_dump_that_each_turn_of_changes_interrupts_is_requested_once_a_turn(broker: Broker, lab: Lab) -> None:
+    spec = lab.netns("churn")
+    rules = "".join(f"add rule inet t c tcp dport {port} counter\n" for port in range(1, 5_001))
+    run_in(spec, "nft", "-f", "-", stdin=f"add table inet t\nadd chain inet t c\nadd chain inet t other\n{rules}")
+    source = opened_dump(replace(feeds.NFT, every_s=0.01, share=None), broker, broker.netns(spec))
+    turns: list[list[bool]] = [[]]  # of each whether its dumps of the rules were interrupted
+
+    def again() -> list[list[bool]]:
+        """Those that begin interrupted, as the one before ended."""
+        return [turn for before, turn in pairwise(turns[:-1]) if before[-1] and turn[0]]
+
+    def enough() -> bool:
+        for mark in source.read(1 << 20):
+            if isinstance(mark, DumpMark) and not mark.begin:
+                turns.extend([[]] if mark.what == "nft-chains" and turns[-1] else [])
+                turns[-1].extend([mark.interrupted] if mark.what == "nft-rules" else [])
+        return len(again()) >= 3
+
+    try:
+        with commits(spec, lambda _: "flush chain inet t other; add rule inet t other counter", 0.003):
+            poll(enough, 20.0, "turns that changes interrupt")
+    finally:
+        source.close()
+    assert all(len(turn) == 1 for turn in again()) and all(len(turn) <= 2 for turn in turns)
