@@ -339,6 +339,7 @@ async def test_findings_are_listed_with_their_evidence_and_lead_to_their_place(s
     async with running(size, plain) as seen:
         await seen.press("3")
         await seen.see("! 2 findings")
+        await seen.see("IPv6   ! 2 findings   o light a way   O of a packet   z kernel shown")
         await seen.press("exclamation_mark")
         await seen.see("rules 2 to 3 of ip filter lan (iptables-legacy) cannot match: ")
         await seen.see("ip filter lan (iptables-legacy) rule 1: ")  # the evidence of the one under the cursor
@@ -466,11 +467,3 @@ async def test_the_pane_that_keys_go_to_has_a_heavy_title_and_keys_of_the_matrix
         await seen.see("[IPv6]")
         await seen.press("shift+tab")
         await seen.see_no("━ ip6 six in")
-
-
-async def test_the_line_of_keys_fits_a_small_screen_with_paths_and_findings() -> None:
-    async with running(SMALL, source(words=True)) as seen:
-        await seen.press("3")
-        await seen.see("findings")
-        await seen.see("z kernel shown")
-        assert "IPv6" in seen.text
