@@ -43,7 +43,7 @@ def _options(found: Attributes) -> Iterator[tuple[str, str]]:
         if value := metrics.host(kind):
             lock = "lock " if locked >> kind & 1 else ""
             yield name, lock + ("ecn" if name == "features" and value == 1 else f"{value / divisor:.15g}{unit}")
-    if algorithm := metrics.text(rtnl.RTAX_CC_ALGO):
+    if algorithm := _name(metrics.raw(rtnl.RTAX_CC_ALGO)):
         yield "congctl", algorithm
     preference = found.number(rtnl.RTA_PREF)
     if preference:
@@ -68,6 +68,10 @@ def encapsulation(found: Attributes, of: int = rtnl.RTA_ENCAP, kind: int = rtnl.
 
 def _none(_: Attributes) -> Iterator[str]:
     return iter(())
+
+
+def _name(raw: bytes) -> str:
+    return clean_bytes(raw.split(b"\0", 1)[0])
 
 
 def _number(raw: bytes) -> int:
@@ -122,7 +126,7 @@ def _bpf(found: Attributes) -> Iterator[str]:
     for kind, name in ((1, "in"), (2, "out"), (3, "xmit")):
         for inner, first, last in attributes(found.buf, *found.span(kind)):
             if inner == 2:  # LWT_BPF_PROG_NAME
-                yield f"{name} {clean_bytes(bytes(found.buf[first:last]).split(bytes(1), 1)[0])}"
+                yield f"{name} {_name(bytes(found.buf[first:last]))}"
 
 
 def _xfrm(found: Attributes) -> Iterator[str]:

@@ -6,11 +6,12 @@ import struct
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pyroute2.netlink.rtnl.fibmsg import fibmsg
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 
+from nettop.decode.topology import kinds
 from nettop.decode.topology.decoder import MapRows, decode_map
 from nettop.decode.topology.objects import (
     Device,
@@ -26,6 +27,11 @@ from nettop.linux.netlink import ERR_MALFORMED, ERR_VALUE_SHORT
 from tests.unit.decode.netlink_bytes import batch, nest, nla, nlmsg
 
 NEWLINK, NEWNEIGH, NEWRULE, NEWQDISC, NEWTFILTER, NEWSTATS, NEWNEXTHOP = 16, 28, 32, 36, 44, 92, 104
+
+
+ATTRIBUTES = st.lists(st.tuples(st.integers(0, 60), st.binary(max_size=40)), max_size=6).map(
+    lambda found: b"".join(nla(kind, raw) for kind, raw in found)
+)
 
 
 def u32(value: int) -> bytes:
@@ -315,7 +321,7 @@ def test_a_malformed_message_is_unreadable_and_the_next_one_is_read() -> None:
 
 
 @given(
-    st.sampled_from([NEWLINK, 20, 24, NEWNEIGH, NEWRULE, NEWQDISC, NEWTFILTER, NEWSTATS, NEWNEXTHOP]),
+    st.sampled_from([NEWLINK, 20, 24, NEWNEIGH, NEWRULE, NEWQDISC, NEWTFILTER, NEWSTATS, NEWNEXTHOP, 84, 86]),
     st.sampled_from([b"\0", b"\2", b"\7", b"\x0a"]),
     st.binary(max_size=120) | st.lists(st.tuples(st.integers(0, 60), st.binary(max_size=40)), max_size=6),
 )
@@ -324,7 +330,7 @@ def test_any_bytes_are_rows_or_errors(kind: int, family: bytes, data: Any) -> No
     decode_map(batch([nlmsg(kind, family + body)]))
 
 
-@given(st.sampled_from(["vxlan", "bridge", "bond", "tun", "gre", "macsec", "netkit"]), st.binary(max_size=80))
+@given(st.sampled_from(sorted(kinds.KINDS)), st.binary(max_size=80) | ATTRIBUTES)
 def test_any_parameters_of_a_kind_are_rows_or_errors(kind: str, data: bytes) -> None:
     rows = decoded(
         link(nla(3, b"x\0"), nest(18, nla(1, kind.encode() + b"\0"), nla(2, data), nla(4, b"bridge\0"), nla(5, data)))
@@ -333,6 +339,19 @@ def test_any_parameters_of_a_kind_are_rows_or_errors(kind: str, data: bytes) -> 
         for name, value in (*device.parameters, *device.port):
             assert name.isidentifier()
             assert value.isprintable()
+
+
+@given(st.integers(0, 12), ATTRIBUTES, ATTRIBUTES)
+@example(6, nest(1, nla(2, b"x\x1b[2J\0")), nla(16, b"cub\x1bic\0"))
+def test_any_encapsulation_and_metrics_of_a_route_are_safe_words_or_an_error(
+    kind: int, encap: bytes, metrics: bytes
+) -> None:
+    attributes = nla(4, u32(3)) + nla(21, struct.pack("=H", kind)) + nla(22, encap) + nla(8, metrics)
+    rows = decoded(nlmsg(24, struct.pack("=BBBBBBBBI", 2, 0, 0, 0, 254, 3, 0, 1, 0) + attributes))
+    assert len(rows.routes) + len(rows.errors) == 1
+    for route in rows.routes:
+        assert all(hop.encapsulation.isprintable() for hop in route.hops)
+        assert all(value.isprintable() for _, value in route.options)
 
 
 def test_a_tunnel_is_on_the_device_of_its_parameters_and_never_on_itself() -> None:
