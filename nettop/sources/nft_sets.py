@@ -100,7 +100,7 @@ class NftSetDump(DumpSource):
         return [Round(ELEMENTS, (ScopedRead(ReadRequest.NFT_SET_ELEMENTS, of_set=found.name),)) for found in chosen]
 
     def _is_due(self, found: _ListedSet) -> bool:
-        if found.flags & nft.NFT_SET_ANONYMOUS or not 0 < (1 if found.count is None else found.count) <= MAX_ELEMENTS:
+        if found.flags & nft.NFT_SET_ANONYMOUS or (found.count or 0) > MAX_ELEMENTS:
             return False
         if found.count is None or found.flags & nft.NFT_SET_EVAL or found.name in self._counting:
             return True
@@ -108,10 +108,13 @@ class NftSetDump(DumpSource):
 
 
 class VerdictMapDump(NftSetDump):
-    """The same stream with the elements of verdict maps only: the chains that rules may jump to."""
+    """The same stream with the elements of verdict maps only: the chains that rules may jump to.
+
+    A set of no elements may have the catch-all one, which the kernel does not count: it is read, too.
+    """
 
     def _is_due(self, found: _ListedSet) -> bool:
-        return found.verdicts and super()._is_due(found)
+        return (found.verdicts or found.count == 0) and super()._is_due(found)
 
 
 def _listed(batch: Batch, data: bytes) -> Iterator[_ListedSet]:

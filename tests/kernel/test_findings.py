@@ -19,10 +19,15 @@ table inet fw {
     map lead { type ipv4_addr : verdict; elements = { 10.0.0.1 : jump led } }
     chain led { return
     }
+    set all4 { type ipv4_addr; flags interval; elements = { * } }
+    map rest { type inet_service : verdict; flags interval; elements = { * : jump others } }
+    chain others { return
+    }
     chain nested { accept
     }
     chain forw { type filter hook forward priority 0; policy drop
         ip saddr vmap @lead
+        ip saddr @all4 tcp dport vmap @rest
         ip saddr vmap { 10.0.0.2 : goto nested }
         update @seen { ip saddr counter }
         add @seen { ip saddr }

@@ -186,7 +186,8 @@ def _set(facts: Facts, one: NftSet | IpSet, name: str, users: list[RuleView]) ->
     filled = filled or any(
         part.startswith(_FILLING) for part in ((one.name,) if isinstance(one, IpSet) else one.id[1:])
     )
-    if one.count == 0 and not filled:
+    catches_all = isinstance(one, NftSet) and one.id in facts.ruleset.raw.sets.catchalls
+    if one.count == 0 and not filled and not catches_all:
         yield _of_rule(facts, "empty-set", f"{name} is empty and {used}", users[0], users)
     elif one.count is not None and one.size and one.count >= one.size:
         full = f"{name} is full ({grouped(one.count)} of {grouped(one.size)} elements) and {used}"

@@ -173,6 +173,7 @@ def _element_line(element: Row) -> str:
 
 
 def _properties(row: Row) -> str:
-    """Return `packets 5 bytes 300 timeout 60`: what has a value."""
+    """Return `packets 5 bytes 300 timeout 60 over`: what has a value, or is so."""
     given = {key: value for key, value in row.items() if key not in _NOT_PRINTED and value not in (None, False)}
-    return " ".join(f"{key} {value}" for key, value in given.items() if key not in ("family", "table", "type"))
+    shown = [(key, value) for key, value in given.items() if key not in ("family", "table", "type")]
+    return " ".join(key if value is True else f"{key} {value}" for key, value in shown)

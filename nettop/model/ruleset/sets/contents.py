@@ -66,6 +66,7 @@ class Sets:
         self.listed: dict[SetId, NftSet] = {}
         self.branches: dict[SetId, tuple[VerdictBranch, ...]] = {}
         self.is_listed = False  # there was a listing
+        self.catchalls: set[SetId] = set()  # sets of no other element than `*`, which the kernel does not count
         self._pending: dict[SetId, NftSet] = {}
         self._parts: dict[SetId, list[Elements]] = {}
 
@@ -89,6 +90,10 @@ class Sets:
             self._pending.update((one.id, one) for one in item.sets if not one.flags & nft.NFT_SET_ANONYMOUS)
             for set_id, part in item.elements:
                 known = self._set(set_id)
+                if part is not None and (part.flags & nft.NFT_SET_ELEM_CATCHALL).any():
+                    self.catchalls.add(set_id)
+                elif part is None:
+                    self.catchalls.discard(set_id)
                 if known is not None and (known.holds == "verdicts" or self.keeps_elements):
                     self._parts.setdefault(set_id, []).extend([] if part is None else [part])
             return False
@@ -116,11 +121,11 @@ class Sets:
         if not mark.complete:
             return False
         self.listed, self._pending, self.is_listed = self._pending, {}, True
+        self.catchalls &= self.listed.keys()
+        filled = {one for one, found in self.listed.items() if found.count != 0} | self.catchalls
         kept = self.contents.elements
-        self.contents.elements = {one: kept[one] for one in kept if one in self.listed and self.listed[one].count != 0}
-        known = {
-            one: found for one, found in self.branches.items() if one in self.listed and self.listed[one].count != 0
-        }
+        self.contents.elements = {one: kept[one] for one in kept if one in filled}
+        known = {one: found for one, found in self.branches.items() if one in filled}
         changed, self.branches = known != self.branches, known
         return changed
 
