@@ -73,6 +73,21 @@ _MEANING: dict[str, tuple[str, bool]] = {
 }
 
 
+# The meaning of a drop without a reason, by the function.
+_WITHOUT_REASON = {
+    "ip_error": "no route that leads on: it is of type blackhole, unreachable or prohibit",
+    "neigh_invalidate": "not sent: the next hop does not answer ARP or neighbor discovery",
+    "nf_queue": "no program reads the queue",
+}
+
+
+def drop_meaning(reason: str, function: str) -> str:
+    """Return the meaning of a drop; "" if it is not known."""
+    if reason == "NOT_SPECIFIED":
+        return _WITHOUT_REASON.get(function, "")
+    return _MEANING[reason][0] if reason in _MEANING else ""
+
+
 def drop_readings(found: DropCounts) -> Iterator[Reading]:
     """Yield the sum, and a reading for each reason. Without counts the sum has no value, and its meaning says why."""
     if found.error:

@@ -19,6 +19,7 @@ from nettop.model.traces.ends import (
     tie,
     translated,
     verdict_word,
+    why_dropped,
 )
 from nettop.model.traces.journey import Journey, Step
 from nettop.text.units import clock, plural
@@ -88,8 +89,8 @@ def _sentences(journey: Journey) -> Iterator[Line]:
     if journey.end is not None:
         sure = certainty(journey)
         yield ((blank, ""), (_CERTAIN if sure == "certain" else sure, "dim"))
-    if linked := exchange(journey):
-        yield ((blank, ""), (linked, ""))
+    for more in filter(None, (why_dropped(journey), exchange(journey))):
+        yield ((blank, ""), (more, ""))
 
 
 def _step_lines(journey: Journey) -> Iterator[Line]:

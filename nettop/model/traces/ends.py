@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from nettop.model.counters.drops import drop_meaning
 from nettop.model.ruleset.merge import LEGACY, NFT
 from nettop.model.ruleset.words import rule_text
 from nettop.model.traces.drops import BY_RULES
@@ -110,6 +111,16 @@ def _reason(journey: Journey, before: str) -> str:
     record = journey.drop.record
     place = f", in {record.function}" if record.function else ""
     return f"{before}drop reason {record.reason} ({journey.drop.certainty}){place}"
+
+
+def why_dropped(journey: Journey) -> str:
+    """Return `IP_RPFILTER: the route back leads through another device (rp_filter)`; "": no drop of the kernel."""
+    end = journey.end
+    if journey.drop is None or end is None or (end.step is not None and end.verdict != "queue"):
+        return ""
+    record = journey.drop.record
+    meaning = drop_meaning(record.reason, record.function)
+    return f"{record.reason}: {meaning}" if meaning else ""
 
 
 def backend(step: Step) -> str | None:

@@ -22,6 +22,7 @@ from nettop.model.traces.ends import (
     translated,
     verdict_of,
     where,
+    why_dropped,
 )
 from nettop.model.traces.journey import Journey, Step
 from nettop.text.units import grouped, plural
@@ -114,6 +115,7 @@ def _end_object(journey: Journey) -> dict[str, Any]:
         "drop_reason": drop and drop.record.reason,
         "drop_function": drop and (drop.record.function or None),
         "drop_certainty": drop and drop.certainty,
+        "drop_meaning": why_dropped(journey) or None,
         "certainty": certainty(journey),
     }
 
@@ -143,8 +145,8 @@ def lines(journey: Journey, time: str) -> Iterator[str]:
         yield f"  {end_cell(journey)[0].upper():<11} {ending(journey)}"
         if (sure := certainty(journey)) != "certain":
             yield f"  {'':<11} {sure}"
-        if linked := exchange(journey):
-            yield f"  {'':<11} {linked}"
+        for more in filter(None, (why_dropped(journey), exchange(journey))):
+            yield f"  {'':<11} {more}"
 
 
 def _step_lines(journey: Journey) -> Iterator[str]:

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 from nettop.decode.drops import DropRecord, DropRecords
 from nettop.model.traces.drops import PendingDrops, dropped
-from nettop.model.traces.ends import where
+from nettop.model.traces.ends import where, why_dropped
 from nettop.model.traces.headers import PacketHead
-from nettop.model.traces.journey import Journey, JourneyEnd
+from nettop.model.traces.journey import Drop, Journey, JourneyEnd
 
 SECOND = 1_000_000_000
 
@@ -146,3 +146,13 @@ def test_routing_drops_no_packet_of_ip_that_was_accepted() -> None:
     assert dropped(drop("IP_RPFILTER"), [accepted]) is None
     assert dropped(replace(drop("NOT_SPECIFIED"), function="ip_error"), [accepted]) is None
     assert dropped(drop("IP_RPFILTER"), [accepted, bridged]) is bridged
+
+
+def test_the_meaning_of_a_drop_is_said_by_its_reason_or_without_one_by_the_function() -> None:
+    lost = packet(verdict="lost")
+    lost.drop = Drop(drop(), "likely")
+    assert why_dropped(lost) == "IP_RPFILTER: the route back leads through another device (rp_filter)"
+    lost.drop = Drop(replace(drop("NOT_SPECIFIED"), function="ip_error"), "likely")
+    assert "blackhole" in why_dropped(lost)
+    lost.drop = Drop(drop("NOT_SPECIFIED"), "likely")
+    assert why_dropped(lost) == why_dropped(packet(verdict="lost")) == ""
