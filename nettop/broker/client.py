@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Any
 
 from nettop.broker import requests, wire
-from nettop.broker.calls import ENDED, EXIT_SECONDS, Calls
+from nettop.broker.calls import ENDED, EXIT_SECONDS, Answer, Calls
 from nettop.broker.children import OUTPUT_LIMIT
 from nettop.broker.confinement.own_namespace import Child
 from nettop.broker.requests import (
@@ -165,11 +165,13 @@ class Broker:
 
         And the time in ns that the broker's processor took; None where one cannot be read.
         """
-        for one in self._calls.each([requests.ReadDumps(netns.handle, tuple(reads)) for netns, reads in many], fds=1):
-            if isinstance(one, NettopError):
-                yield None
-            else:
-                yield wire.read_memfd(one[1][0], OUTPUT_LIMIT), int(one[0]["cost_ns"])
+        asked = [requests.ReadDumps(netns.handle, tuple(reads)) for netns, reads in many]
+        yield from map(_content, self._calls.each(asked, fds=1))
+
+    def texts(self, spaces: Sequence[Netns], kind: TextKind) -> Iterator[tuple[bytes, int] | None]:
+        """Yield a text of each namespace, and the time in ns that the processor took; None where there is none."""
+        asked = [requests.GetText(netns.handle, kind, "") for netns in spaces]
+        yield from map(_content, self._calls.each(asked, seconds=SLOW_CALL_SECONDS, fds=1))
 
     def request(
         self,
@@ -320,6 +322,13 @@ class Broker:
         on_gone = self.on_gone  # close() unsets it, on another thread
         if on_gone is not None:
             on_gone(netns, reason)
+
+
+def _content(answer: Answer | NettopError) -> tuple[bytes, int] | None:
+    if isinstance(answer, NettopError):
+        return None
+    body, fds = answer
+    return wire.read_memfd(fds[0], OUTPUT_LIMIT), int(body["cost_ns"])
 
 
 def _resolve_self(spec: str) -> str:

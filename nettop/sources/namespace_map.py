@@ -325,21 +325,18 @@ class NamespaceMapSource:
             place.again_ns = now + _AGAIN_NS * many
 
     def _read_sysctls(self, now: int, gates: tuple[int, int, int]) -> Iterator[Item]:
-        """Read the sysctls of one namespace, first of those that are shown."""
+        """Read the sysctls of one namespace, first of those that are shown; with `once` of several."""
         places = self._places
-        due = (label for label in places if self._next_sysctls_ns(label, gates) <= now)
-        label = min(due, key=lambda one: (one not in self._shown, places[one].sysctls_ns), default=None)
-        began, cost_ns = time.time_ns(), 0
-        if label is None:
-            return
-        try:
-            body, cost_ns = self._broker.text_cost(places[label].netns, TextKind.MAP_SYSCTLS)
-        except BrokerError:
-            body = b""
-        every_ns = _SYSCTLS_NS if label in self._shown else _SYSCTLS_UNSEEN_NS
-        places[label].sysctls_ns = now + max(every_ns, _SYSCTLS_PER_COST * cost_ns)
-        self._allowance_ns -= int(cost_ns * _DOWNSTREAM)
-        yield Text(self._texts, self._seq.next(), began, TextKind.MAP_SYSCTLS, body, netns=label)
+        due = [label for label in places if self._next_sysctls_ns(label, gates) <= now]
+        due.sort(key=lambda one: (one not in self._shown, places[one].sysctls_ns))
+        labels, began = due[: _AT_ONCE if self._once else 1], time.time_ns()
+        spaces = [places[label].netns for label in labels]
+        for label, found in zip(labels, self._broker.texts(spaces, TextKind.MAP_SYSCTLS), strict=True):
+            body, cost_ns = found or (b"", 0)
+            every_ns = _SYSCTLS_NS if label in self._shown else _SYSCTLS_UNSEEN_NS
+            places[label].sysctls_ns = now + max(every_ns, _SYSCTLS_PER_COST * cost_ns)
+            self._allowance_ns -= int(cost_ns * _DOWNSTREAM)
+            yield Text(self._texts, self._seq.next(), began, TextKind.MAP_SYSCTLS, body, netns=label)
 
     def _dumps_of(self, label: str, parts: Sequence[str], body: bytes, began: int) -> Iterator[Item]:
         for part, datagrams in zip(parts, by_read(body), strict=True):
