@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from nettop.batch import Counter64, End, Item, Stream, StreamAdded, Text
+from nettop.broker.calls import ENDED
 from nettop.broker.client import Broker
 from nettop.broker.requests import Netns
 from nettop.errors import BrokerError
@@ -96,7 +97,7 @@ class TextSource:
             self._todo.extend((kind, part or self._part) for part in parts for kind in self._kinds)
         if not self._todo:
             return items
-        items.append(self._text(*self._todo.popleft()))
+        items += self._text(*self._todo.popleft())
         if not self._todo:
             self._ended_ns[self._reads_all] = time.monotonic_ns()
             items += [End(self._stream.id, self._seq.next())] if self._once else []
@@ -109,12 +110,15 @@ class TextSource:
     def close(self) -> None:
         """Do nothing: no descriptor is open."""
 
-    def _text(self, what: TextKind, part: str) -> Text:
+    def _text(self, what: TextKind, part: str) -> list[Item]:
+        """Return the text, or the reason that there is none; nothing if nettop ends, which says nothing of the text."""
         began, asked_ns = time.thread_time_ns(), time.monotonic_ns()
         body, error, requested_ns = b"", "", time.time_ns()  # changes while the tool runs may be missing in its output
         try:
             body, cost_ns = self._broker.text_cost(self._netns, what, part)
         except BrokerError as failed:
+            if failed.message == ENDED:
+                return []
             error, cost_ns = str(failed), time.monotonic_ns() - asked_ns  # perhaps it was ended
         self._took_ns[self._reads_all] += cost_ns + time.thread_time_ns() - began
-        return Text(self._stream.id, self._seq.next(), requested_ns, what, body, error)
+        return [Text(self._stream.id, self._seq.next(), requested_ns, what, body, error)]

@@ -6,9 +6,11 @@ import threading
 import time
 from typing import cast
 
-from nettop.batch import Counter64, Stream, Text
+from nettop.batch import Counter64, End, Stream, Text
+from nettop.broker.calls import ENDED
 from nettop.broker.client import Broker
 from nettop.broker.requests import Netns
+from nettop.errors import BrokerError
 from nettop.kinds import StreamKind, TextKind
 from nettop.sources.texts import TextSource
 
@@ -23,6 +25,20 @@ class SlowBroker:
             pass
         SlowBroker.done_ns = time.time_ns()
         return b"table ip t {\n}\n", 0
+
+
+class EndedBroker:
+    """A broker that ends while a tool runs."""
+
+    def text_cost(self, ns: Netns, what: TextKind, part: str) -> tuple[bytes, int]:
+        raise BrokerError(ENDED, "start nettop again")
+
+
+def test_the_end_of_nettop_is_no_failure_of_a_tool() -> None:
+    stream, broker = Stream(1, StreamKind.TEXT, "text"), cast(Broker, EndedBroker())
+    source = TextSource(stream, broker, cast(Netns, None), (TextKind.NFT_RULESET,), Counter64(), None, True)
+    items = source.read(0)
+    assert not [item for item in items if isinstance(item, Text)] and isinstance(items[-1], End)
 
 
 def test_a_text_is_stamped_before_its_tool_runs() -> None:
