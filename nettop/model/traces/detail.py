@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from nettop.decode.nftables.keys import ct_states
 from nettop.model.ruleset.matrix import LETTERS, journey_through
+from nettop.model.ruleset.merge import ChainView
 from nettop.model.ruleset.words import rule_text, verdict_role
 from nettop.model.table import JourneyDetail, Line, RulePlace, Segment
 from nettop.model.traces.cells import end_cell
@@ -22,22 +23,25 @@ from nettop.model.traces.ends import (
     why_dropped,
 )
 from nettop.model.traces.journey import Journey, Step
+from nettop.model.traces.way import way_lines
 from nettop.text.units import clock, plural
 
 _WIDEST_CHAIN = 36  # cells; a longer name is cut in its middle
 _CERTAIN = "certain: the kernel reported every step"
 
 
-def journey_detail(journey: Journey) -> JourneyDetail:
-    """Return the detail of a packet."""
-    lines, steps, end = [*_sentences(journey)], journey.steps, journey.end
+def journey_detail(journey: Journey, chains: Sequence[ChainView] = (), alike: str = "") -> JourneyDetail:
+    """Return the detail of a packet. `chains` are all of the ruleset; `alike` tells how many packets ended like it."""
+    lines, steps, end = [*_sentences(journey, alike)], journey.steps, journey.end
     decisive = end.step if end is not None and end.step is not None else steps[-1] if steps else None
     last = None if decisive is None else place_of(decisive)
     sentences = len(lines)
     places = [last] * sentences
     lines += _step_lines(journey)
-    places += [None, *map(place_of, steps)] if steps else [None]
+    lines += way_lines(journey, chains)
+    places += [None, *map(place_of, steps)]
     count = len(lines)
+    places += [None] * (count - len(places))
     return JourneyDetail(
         journey.number,
         _title(journey),
@@ -81,14 +85,14 @@ def _conntrack(journey: Journey) -> str:
     return f"   ct{known}{state}" if known or state else ""
 
 
-def _sentences(journey: Journey) -> Iterator[Line]:
+def _sentences(journey: Journey, alike: str) -> Iterator[Line]:
     word, role = end_cell(journey)
     sentence = ending(journey)
     blank = f"  {' ' * len(word)}  "
     yield ((f"  {word}  ", role), (sentence, ""))
     if journey.end is not None:
         sure = certainty(journey)
-        yield ((blank, ""), (_CERTAIN if sure == "certain" else sure, "dim"))
+        yield ((blank, ""), (_CERTAIN if sure == "certain" else sure, "dim"), (f"   {alike}" if alike else "", "dim"))
     for more in filter(None, (why_dropped(journey), exchange(journey))):
         yield ((blank, ""), (more, ""))
 

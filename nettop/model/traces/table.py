@@ -9,6 +9,7 @@ from itertools import takewhile
 import numpy as np
 
 from nettop.model.filter.expression import Filter
+from nettop.model.ruleset.merge import ChainView
 from nettop.model.table import Column, Detail, Line, Row, Snapshot, SortKey, ViewSpec
 from nettop.model.traces.cells import COLUMNS, DEFAULT_COLUMNS, cell, end_cell, sort_value
 from nettop.model.traces.detail import journey_detail
@@ -28,9 +29,14 @@ class TraceTable:
     default_columns: tuple[str, ...] = DEFAULT_COLUMNS
     default_sort: tuple[SortKey, ...] = ()
 
-    def __init__(self, journeys: Journeys, rules_version: Callable[[], int] = lambda: 0) -> None:
-        """`rules_version` grows when rules get words."""
-        self._journeys, self._rules_version = journeys, rules_version
+    def __init__(
+        self,
+        journeys: Journeys,
+        rules_version: Callable[[], int] = lambda: 0,
+        chains: Callable[[], Sequence[ChainView]] = tuple,
+    ) -> None:
+        """`rules_version` grows when rules get words; `chains` returns all of the ruleset."""
+        self._journeys, self._rules_version, self._chains = journeys, rules_version, chains
         self._orders = OrderCache(self._match)
 
     @property
@@ -100,4 +106,20 @@ class TraceTable:
     def detail(self, ident: int, now_ns: int) -> Detail | None:
         """Return the steps of a packet; None if it is not kept any more."""
         journey = self.journey(ident)
-        return None if journey is None else journey_detail(journey)
+        return None if journey is None else journey_detail(journey, self._chains(), self._alike(journey))
+
+    def _alike(self, journey: Journey) -> str:
+        """Return `the same end: 31 of 88` of a packet that a rule or a policy ended; "" of another."""
+        end = _deciding(journey)
+        kept = self._journeys.kept.values()
+        same = 0 if end is None else sum(_deciding(one) == end for one in kept)
+        return f"the same end: {grouped(same)} of {grouped(len(kept))}" if same else ""
+
+
+def _deciding(journey: Journey) -> tuple[object, ...] | None:
+    """Return what identifies the rule or policy that ended a packet."""
+    step = journey.end.step if journey.end is not None else None
+    if step is None:
+        return None
+    record = step.record
+    return record.family, record.table, record.chain, record.type, record.handle, record.number

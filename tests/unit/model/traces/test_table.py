@@ -126,8 +126,9 @@ def test_the_detail_has_the_sentence_and_a_line_for_each_step_with_its_rule() ->
     assert isinstance(found, JourneyDetail)
     text = ["".join(part for part, _ in line) for line in found.lines]
     sentence = "DROP dropped by inet t ▸ a ▸ b rule 3 “ip daddr @bad counter drop” (handle 8), reached by f ? → a ?"
-    assert " ".join(text[0].split()) == sentence and text[1].strip() == "certain: the kernel reported every step"
-    assert [line.split()[:4] for line in text[3:]] == [
+    assert " ".join(text[0].split()) == sentence
+    assert text[1].strip() == "certain: the kernel reported every step   the same end: 1 of 1"
+    assert [line.split()[:4] for line in text[3:7]] == [
         ["prerouting", "inet", "t", "f"],
         ["a", "?", "continue", "mark"],
         ["a", "?", "jump", "mark"],
@@ -135,9 +136,10 @@ def test_the_detail_has_the_sentence_and_a_line_for_each_step_with_its_rule() ->
     ]
     assert text[6].endswith("mark 0x0 → 0x7   ip daddr @bad counter drop")
     assert "mark 0x0 → 0x7" in text[4] and text[6].startswith("                  b ")
-    assert found.places[2:-1] == (None,) * 4 and found.sentences == 2
+    assert found.places[2:6] == (None,) * 4 and found.sentences == 2
+    assert text[7:] == ["  ITS WAY", "  prerouting  t/f ? ━▶ a ? ━▶ a ? ━▶ b 3 ✖ DROP"]
     assert text[found.deciding_line].split()[:2] == ["b", "3"]
-    assert found.places[-1] == found.decisive == RulePlace("inet", "t", "b", 5)
+    assert found.places[6] == found.decisive == RulePlace("inet", "t", "b", 5)
     assert model.detail(9, SECOND) is None
 
 
@@ -150,7 +152,7 @@ def test_what_a_rule_rewrote_is_on_its_line() -> None:
     ]
     found = table(packet).detail(1, SECOND)
     assert found is not None
-    line = "".join(part for part, _ in found.lines[-2])
+    line = "".join(part for part, _ in found.lines[found.sentences + 1])
     assert line.endswith("dst → 10.9.0.4:53   then routing: out eth3")
 
 
@@ -163,7 +165,7 @@ def test_a_step_has_the_verdict_of_its_rule_in_columns_that_no_name_moves(rule: 
     model.apply(TraceDecoded([marked(), of("f", "jump", 1, target=chain.name), of(chain.name, record, 8)]), 0, SECOND)
     found = TraceTable(model).detail(1, SECOND)
     assert found is not None
-    title, first, last = ("".join(part for part, _ in line) for line in found.lines[-3:])
+    title, first, last = ("".join(part for part, _ in line) for line in found.lines[found.sentences :][:3])
     assert first.index("I inet t f") == last.index("  KUBE-SEP-AAA") == title.index("CHAIN")
     assert first.index("jump") == last.index(shown) == title.index("VERDICT") and "AA…AA" in last
     assert last.index("-p tcp -j X") == title.index("CHANGES, RULE AS WRITTEN") < 72, "room for words on 80 columns"
