@@ -17,6 +17,7 @@ from nettop.model.table import Snapshot, ViewSpec
 from nettop.session.live import LiveSession
 from tests import rulesets
 from tests.kernel.namespaces import Lab, poll, run_in
+from tests.kernel.test_opened_sets import searched
 
 pytestmark = pytest.mark.kernel
 
@@ -130,12 +131,10 @@ def test_rules_are_found_by_what_their_sets_and_maps_hold(
     session = LiveSession(broker, ns)
 
     def found() -> tuple[list[str], list[str]]:
-        answers: SimpleQueue[list[str]] = SimpleQueue()
-        session.find_rules(text, lambda hits, missing: answers.put([*missing]))
-        missing = answers.get(timeout=30)
+        _, missing = searched(session, text)
         rows: SimpleQueue[Snapshot] = SimpleQueue()
         session.ask("rules", ViewSpec(("number", "rule"), height=50, isolated=True, find=text), rows.put)
-        return [row.cells[0] for row in rows.get(timeout=30).rows], missing
+        return [row.cells[0] for row in rows.get(timeout=30).rows], [*missing]
 
     def is_read() -> bool:
         rows: SimpleQueue[Snapshot] = SimpleQueue()

@@ -45,6 +45,11 @@ def answer(ask: Callable[..., Any], *arguments: Any) -> Any:
     return found.get(timeout=30)
 
 
+def searched(session: LiveSession | ReplaySession, text: str) -> Any:
+    """What a search finds, and the sets that it could not search, once the rules are read."""
+    return poll(lambda: (found := answer(session.find_rules, text))[0] is not None and found, what="a search")
+
+
 def rows(session: LiveSession | ReplaySession, *toggled: int, first: int = 0, scope: int | None = None) -> list[Row]:
     spec = ViewSpec(COLUMNS, height=99, first=first, toggled=frozenset(toggled), scope=scope)
     return list(answer(session.ask, "rules", spec).rows)
@@ -189,5 +194,5 @@ def test_devices_and_ranges_of_ports_are_found_in_sets(lab: Lab, broker: Broker)
             "eth7": {1}, "dev wg0": {1}, "eth9": set(), "150-160": {2}, "190-300": {2}, "300-400": set(),
             "lan9": {3}, "22": {3, 4}, "443": {2}, "drop": {3, 4},
         }.items():  # fmt: skip
-            hits, unsearched = answer(session.find_rules, text)
+            hits, unsearched = searched(session, text)
             assert ({idents.index(hit.rule) + 1 for hit in hits}, list(unsearched)) == (numbers, []), text
