@@ -172,7 +172,7 @@ def test_thousands_of_flows_are_deleted_while_the_broker_goes_on_serving(
     there = int(sysctl(broker, handle, "net.netfilter.nf_conntrack_count"))
     assert there > 9_000
     keys = [FlowKey(2, 17, 0, "10.99.0.1", "10.99.0.2", 4000, port, None) for port in range(10_000, 20_000)]
-    asks, between = broker._call, list[Any]()
+    asks, between = broker._calls.call, list[Any]()
 
     def ask(request: Any, **more: Any) -> Any:
         answer = asks(request, **more)
@@ -180,6 +180,6 @@ def test_thousands_of_flows_are_deleted_while_the_broker_goes_on_serving(
             between.append(broker.devices(handle))
         return answer
 
-    monkeypatch.setattr(broker, "_call", ask)
+    monkeypatch.setattr(broker._calls, "call", ask)
     assert broker.delete_flows(handle, keys) == (there, len(keys) - there)
     assert len(between) > 5 and all(between), "other calls are answered in between"

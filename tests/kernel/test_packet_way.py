@@ -58,7 +58,7 @@ def test_o_lights_the_way_of_a_packet_on_the_matrix(router: str) -> None:
     with terminal("--netns", router) as screen:
         poll(lambda: screen.shows("1 Flows"))
         screen.key("3")
-        poll(lambda: screen.shows("O of one"))
+        poll(lambda: screen.shows("O of a packet"))
         screen.key("Oto 10.9.0.4 from 10.1.0.2 in eth0\r")
         poll(lambda: screen.shows("way: through it   10.9.0.4 leaves by eth1"))
         screen.key("Oto nowhere\r")
@@ -86,7 +86,7 @@ def test_o_shows_a_packet_between_two_ports_on_the_path_of_bridges(router: str) 
     with terminal("--netns", router) as screen:
         poll(lambda: screen.shows("1 Flows"))
         screen.key("3")
-        poll(lambda: screen.shows("O of one"))
+        poll(lambda: screen.shows("O of a packet"))
         run_in(router, "sysctl", "-qw", f"{name}=0")
         screen.key("Oin pa out pb\r")
         poll(lambda: screen.shows(f"br0 forwards it from pa to pb: the hooks of bridges only, {name} is 0"))

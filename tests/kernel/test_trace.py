@@ -529,9 +529,10 @@ def test_a_recording_replays_the_same_packets(path: Path3, tmp_path: Path) -> No
 def _without_times(out: str) -> list[str]:
     """The packets, without the time of day and in any order: the kernel gives no time, and each reader has its own.
 
-    And without the drop reasons, which only the nettop that traces can read.
+    And without the drop reasons and what they mean, which only the nettop that traces can read.
     """
-    return sorted(re.sub(r"(?m)^[\d:.]+ |(?<=prerouting): .*|; then dropped.*", "", one) for one in out.split("\n\n"))
+    own = r"(?m)^[\d:.]+ |(?<=prerouting): .*|; then dropped.*|\n +[A-Z_]+: .*"
+    return sorted(re.sub(own, "", one).strip() for one in out.split("\n\n"))
 
 
 def _has_rules(recording: str) -> bool:
