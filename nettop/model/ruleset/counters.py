@@ -54,12 +54,13 @@ class Counts:
 
     def reordered(self, origin: Array) -> Counts:
         """Return the cells in a new order: cell i is the old cell origin[i], or new if that is -1."""
-        new, known = Counts.of(len(origin)), origin >= 0
-        source = origin[known]
+        blank, fresh = Counts.of(1), origin < 0
+        columns = {}
         for name in (field.name for field in fields(self) if field.name != "head"):
-            getattr(new, name)[known] = getattr(self, name)[source]
-        new.head = self.head
-        return new
+            old = getattr(self, name) if len(self.have) else getattr(blank, name)
+            columns[name] = old.take(origin, axis=0, mode="wrap")
+            columns[name][fresh] = getattr(blank, name)[0]
+        return Counts(**columns, head=self.head)
 
     def update(self, cells: Array, packets: Array, octets: Array, ts_ns: int) -> None:
         """Apply the values of these cells polled at ts_ns (ns since the epoch). A value that fell was reset."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import attrgetter
 from typing import NamedTuple
 
 from nettop.decode.nftables.iptables_save import SavedChain, SavedRule, SavedRuleset
@@ -164,18 +166,18 @@ class RuleIdents:
         self.chains, self._used_chains = self._used_chains, {}
 
 
+_chain_of, _identity = attrgetter("family", "table", "chain"), attrgetter("family", "table", "handle")
+
+
 def _by_chain(raw: Raw) -> dict[ChainKey, list[int]]:
     """Return the indexes in raw.rules by chain. An interrupted dump may have a rule twice."""
-    indexes: dict[ChainKey, list[int]] = {}
-    seen: set[tuple[str, str, int]] = set()
-    for index, rule in enumerate(raw.rules):
-        if raw.interrupted:
-            key = (rule.family, rule.table, rule.handle)
-            if key in seen:
-                continue
-            seen.add(key)
-        indexes.setdefault((rule.family, rule.table, rule.chain), []).append(index)
-    return indexes
+    once: dict[tuple[str, str, int], int] = {}
+    for index, identity in enumerate(map(_identity, raw.rules) if raw.interrupted else ()):
+        once.setdefault(identity, index)
+    chains, found = list(map(_chain_of, raw.rules)), dict[ChainKey, list[int]]()
+    for chain, members in groupby(once.values() or range(len(chains)), chains.__getitem__):
+        found.setdefault(chain, []).extend(members)
+    return found
 
 
 def _builtin(chain: NftChain) -> bool:
@@ -195,9 +197,10 @@ def _iptables_tables(raw: Raw) -> set[tuple[str, str]]:
 
 def _multiline(raw: Raw) -> set[str]:
     """Return the strings with a newline that nft prints in quotes."""
-    comments = [one.comment for part in (raw.tables, raw.chains, raw.rules, raw.objects) for one in part]
-    prefixes = (prefix for rule in raw.rules for prefix in rule.log_prefixes)
-    return {string for string in (*comments, *prefixes) if string and "\n" in string}
+    strings: set[str | None] = {prefix for rule in raw.rules for prefix in rule.log_prefixes}
+    for part in (raw.tables, raw.chains, raw.rules, raw.objects):
+        strings.update(map(attrgetter("comment"), part))
+    return {string for string in strings if string and "\n" in string}
 
 
 class _PictureBuilder:

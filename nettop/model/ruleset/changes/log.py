@@ -49,7 +49,7 @@ class ChangeLog:
         self._rules: AnnouncedRules | None = None  # of that picture, with what was announced since
         self._announced: set[tuple[str, Key]] = set()  # signs and keys of that
         self._pending = False  # rules wait for their words
-        self._marks: dict[Key, tuple[int, str]] = {}  # time and sign of the latest changes
+        self._marks: dict[Key, tuple[int, str]] = {}  # time and sign of the latest changes, oldest first
 
     def announce(self, commit: NftCommit, picture: Picture, sets: Mapping[SetId, NftSet]) -> None:
         """Add a commit as its events have it. `picture` is the current one."""
@@ -111,8 +111,12 @@ class ChangeLog:
         more = len(changes) - MAX_CHANGES
         rest = (Change("…", "", f"and {plural(more, 'more change')}", "", ""),) if more > 0 else ()
         self.commits.append(Commit(ts_ns, by, (*changes[:MAX_CHANGES], *rest)))
-        self._marks = {key: mark for key, mark in self._marks.items() if ts_ns - mark[0] < MARKED_NS}
-        self._marks.update({_key(change): (ts_ns, change.sign) for change in changes if change.sign != "-"})
+        for change in changes:
+            self._marks.pop(_key(change), None)
+            if change.sign != "-":
+                self._marks[_key(change)] = ts_ns, change.sign
+        while self._marks and ts_ns - next(iter(self._marks.values()))[0] >= MARKED_NS:
+            del self._marks[next(iter(self._marks))]
 
 
 def _key(change: Change) -> Key:
