@@ -44,4 +44,5 @@ named_namespaces = pytest.mark.skipif(
     not can_name_namespaces(), reason=f"{ONLY_ROOT}/run/netns is not ours (`./dev test` makes it so)"
 )
 small_buffers = only_root("receive buffers are small in a user namespace")
+tracepoints = only_root("tracepoints are the host's")
 tun_devices = pytest.mark.skipif(not os.access("/dev/net/tun", os.W_OK), reason=f"{ONLY_ROOT}/dev/net/tun is not ours")

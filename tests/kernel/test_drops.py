@@ -31,11 +31,10 @@ from tests.kernel.app import start_in_userns
 from tests.kernel.commands import running
 from tests.kernel.namespaces import Lab, poll, run_in
 from tests.kernel.processes import forked_broker
-from tests.kernel.rights import only_root
+from tests.kernel.rights import tracepoints
 from tests.kernel.test_trace import CLIENT, ROUTER_A, SERVER, Path3, tracing
 
 pytestmark = pytest.mark.kernel
-tracepoints = only_root("tracepoints are the host's")
 SIZE = 211  # bytes: drops are the whole host's, and other tests have devices of the same names
 FOREIGN = "172.31.9.9"  # of the client, without a route back
 

@@ -14,6 +14,7 @@ import pytest
 from nettop.linux.seccomp import NUMBERS
 from tests.kernel.commands import rows
 from tests.kernel.namespaces import Lab, poll, run_in
+from tests.kernel.rights import only_root
 from tests.kernel.test_map_live import mapped
 
 pytestmark = pytest.mark.kernel
@@ -121,6 +122,7 @@ signal.pause()
 """
 
 
+@only_root("programs of BPF are the host's")
 def test_programs_that_no_netlink_message_lists_are_asked_for(lab: Lab) -> None:
     ns = lab.netns()
     run_in(ns, "ip", "link", "add", "v0", "type", "veth", "peer", "name", "v1")

@@ -45,7 +45,7 @@ def copies_of_rule(session: LiveSession, pattern: str) -> dict[str, str]:
         rows: SimpleQueue[Snapshot] = SimpleQueue()
         session.ask("rules", ViewSpec(columns, height=100), rows.put)
         for row in rows.get(timeout=30).rows:
-            if re.search(pattern, row.whole):
+            if re.search(pattern, row.whole) and "no words" not in row.whole:
                 details: SimpleQueue[Detail | None] = SimpleQueue()
                 session.detail("rules", row.ident, details.put)
                 detail = details.get(timeout=30)
