@@ -250,3 +250,9 @@ def is_of(listed: ListedRule, rule: NftRule) -> bool:
     """Return whether the words end in the comment that the rule has."""
     own = rule.comment if "comment" not in rule.extensions else None  # nft does not print that of an xt match
     return own is None or listed.text.endswith(f'comment "{own}"')
+
+
+def with_new_rules(before: Collection[NftRule], after: Collection[NftRule]) -> set[TableKey]:
+    """Return the tables (family, name) with rules that were not there before: a handle always names the same rule."""
+    known = {(rule.family, rule.table, rule.handle) for rule in before}
+    return {(rule.family, rule.table) for rule in after if (rule.family, rule.table, rule.handle) not in known}

@@ -337,10 +337,12 @@ def test_only_the_chains_with_other_words_are_joined_again(feed: Feed) -> None:
 def test_a_change_nobody_announced_is_noticed_by_the_dump(feed: Feed) -> None:
     feed.poll(RULES, [None] * 5, T0)
     feed.texts()
-    feed.poll(RULES[:-1], [None] * 4, T0 + S)
-    assert feed.ruleset.wants_text()
+    feed.poll((*RULES, rule("lan", 99)), [None] * 6, T0 + S)
+    assert {table for _, table in feed.ruleset.texts.wanted()} == {("inet", "fw")}
     feed.texts(ts_ns=T0 + 2 * S)
     assert not feed.ruleset.wants_text()
+    feed.poll(RULES, [None] * 5, T0 + 3 * S)
+    assert not feed.ruleset.wants_text(), "the words of those that are left are known"
 
 
 SAVE = """*filter
