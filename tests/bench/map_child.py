@@ -16,7 +16,7 @@ from nettop.pipeline.engine import Engine
 from nettop.session.live import LiveSession
 from nettop.ui.screens.main import TICK
 from nettop.ui.widgets.snapshot_requests import SnapshotRequests
-from tests.bench.measure import cpu_seconds
+from tests.bench.measure import cpu_seconds, pass_time
 from tests.kernel.namespaces import poll
 
 _PARTS = frozenset(("devices", "addresses", "routes", "rules", "neighbours"))
@@ -63,7 +63,7 @@ class _Screen:
         until = time.perf_counter() + seconds
         while time.perf_counter() < until:
             self.tick()
-            time.sleep(TICK)
+            pass_time(TICK)
 
 
 def _whole(engine: Engine) -> int:

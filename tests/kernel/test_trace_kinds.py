@@ -46,6 +46,17 @@ def completed(trace: Tracing, count: int) -> list[Journey]:
     return found()[:count]
 
 
+def to_both_ports(path: Path3, broker: Broker, legacy: bool = False) -> list[Journey]:
+    """The traced packets that the client sends to the ports 5 and 6 of the server."""
+    trace = Tracing(broker, path.router, f"udp and src host {CLIENT}", legacy=legacy)
+    try:
+        for port in (5, 6):
+            sent(path.client, SERVER, port)
+        return completed(trace, 2)
+    finally:
+        trace.close()
+
+
 def test_fragments_that_conntrack_reassembles_go_on_as_one_packet(path: Path3, broker: Broker) -> None:
     path.rules(TRACKED + " udp dport 5 drop")
     trace = Tracing(broker, path.router, f"src host {CLIENT}")
@@ -97,13 +108,7 @@ def test_a_packet_for_a_queue_ends_there_unless_it_comes_back(path: Path3, broke
         f"{tool} -A FORWARD -p udp --dport 5 -j NFQUEUE --queue-num 3\n"
         f"{tool} -A FORWARD -p udp --dport 6 -j NFQUEUE --queue-num 3 --queue-bypass"
     )
-    trace = Tracing(broker, path.router, f"udp and src host {CLIENT}", legacy=legacy)
-    try:
-        for port in (5, 6):
-            sent(path.client, SERVER, port)
-        queued, passed = completed(trace, 2)
-    finally:
-        trace.close()
+    queued, passed = to_both_ports(path, broker, legacy=legacy)
     assert steps(queued) == ["forward filter/FORWARD 1 queue"]
     assert queued.end is not None and verdict_of(queued.end) == "queue"
     assert where(queued).startswith("sent to a queue by ip filter FORWARD rule 1 “-p udp ")
@@ -117,13 +122,7 @@ def test_a_rule_in_the_egress_hook_drops_what_has_left(path: Path3, broker: Brok
         "add table netdev n\nadd chain netdev n u\nadd rule netdev n u udp dport 5 drop\n"
         "add chain netdev n e { type filter hook egress device wan0 priority 0; }\nadd rule netdev n e jump u"
     )
-    trace = Tracing(broker, path.router, f"udp and src host {CLIENT}")
-    try:
-        for port in (5, 6):
-            sent(path.client, SERVER, port)
-        dropped, passed = completed(trace, 2)
-    finally:
-        trace.close()
+    dropped, passed = to_both_ports(path, broker)
     assert dropped.hooks == passed.hooks == ["prerouting", "forward", "postrouting", "egress"]
     assert steps(dropped) == ["egress n/e 1 jump u", "egress n/u 1 drop"]
     assert where(dropped) == "dropped by netdev n ▸ u rule 1 “udp dport 5 drop” (handle 2)"
