@@ -14,22 +14,13 @@ from nettop.broker.requests import MAX_FLOWS, CounterName, FlowKey
 from nettop.broker.sockets import RECEIVE_BUFFER, set_buffer
 from nettop.errors import BrokerError
 from nettop.linux import conntrack as nfct
+from nettop.linux import netlink as nl
 from nettop.linux import nf_tables as nft
 from nettop.linux import nfnetlink
 from nettop.linux.inet import IPPROTO_GRE, IPPROTO_ICMP, IPPROTO_ICMPV6, WITH_PORTS
-from nettop.linux.netlink import (
-    ERRNO,
-    NETLINK_CAP_ACK,
-    NETLINK_NETFILTER,
-    NLM_F_ACK,
-    NLM_F_REQUEST,
-    NLMSG_ERROR,
-    NLMSG_HDRLEN,
-    messages,
-)
 from nettop.linux.socket import AF_INET, AF_INET6, SOL_NETLINK
 
-_FLAGS = NLM_F_REQUEST | NLM_F_ACK
+_FLAGS = nl.NLM_F_REQUEST | nl.NLM_F_ACK
 
 _SRC_DST = {AF_INET: (nfct.CTA_IP_V4_SRC, nfct.CTA_IP_V4_DST), AF_INET6: (nfct.CTA_IP_V6_SRC, nfct.CTA_IP_V6_DST)}
 _ICMP = {  # by protocol: the attributes of id, type, code
@@ -129,8 +120,8 @@ def _exchange(requests: Sequence[bytes]) -> list[int]:
 
 def netfilter_socket(buffer: tuple[int, int], size: int) -> socket.socket:
     """Return a non-blocking socket for changes, whose `buffer` (RECEIVE_BUFFER, SEND_BUFFER) has `size` bytes."""
-    sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER)
-    sock.setsockopt(SOL_NETLINK, NETLINK_CAP_ACK, 1)  # an error without the request that caused it
+    sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, nl.NETLINK_NETFILTER)
+    sock.setsockopt(SOL_NETLINK, nl.NETLINK_CAP_ACK, 1)  # an error without the request that caused it
     sock.setblocking(False)
     set_buffer(sock, buffer, size)
     return sock
@@ -151,6 +142,6 @@ def _datagrams(sock: socket.socket) -> Iterator[bytes]:
 
 def _errors(datagram: bytes) -> Iterator[int]:
     """Yield the errno of each NLMSG_ERROR in a datagram, 0 for an acknowledgement; other messages are passed over."""
-    for kind, first, _ in messages(datagram):
-        if kind == NLMSG_ERROR:
-            yield -ERRNO(datagram, first + NLMSG_HDRLEN)[0]
+    for kind, first, _ in nl.messages(datagram):
+        if kind == nl.NLMSG_ERROR:
+            yield -nl.ERRNO(datagram, first + nl.NLMSG_HDRLEN)[0]

@@ -1,8 +1,10 @@
-"""The bytes of every netlink read the broker sends: nlmsghdr and the header below it (linux/netlink.h)."""
+"""The bytes of every netlink read the broker sends: nlmsghdr and the header below it (linux/netlink.h); its answers."""
 
 from __future__ import annotations
 
+import socket
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from struct import Struct
 
@@ -11,19 +13,14 @@ from nettop.broker.requests import DumpFilter, ReadRequest, RouteQuestion, SendR
 from nettop.errors import BrokerError
 from nettop.linux import conntrack as nfct
 from nettop.linux import ipset, nfnetlink
+from nettop.linux import netlink as nl
 from nettop.linux import nf_tables as nft
 from nettop.linux import rtnetlink as rtnl
-from nettop.linux.netlink import (
-    NETLINK_NETFILTER,
-    NETLINK_ROUTE,
-    NLA_F_NET_BYTEORDER,
-    NLM_F_DUMP,
-    NLM_F_REQUEST,
-    NLMSGHDR,
-)
 from nettop.linux.socket import AF_BRIDGE, AF_INET
 
 LONGEST_NAME = nft.NFT_NAME_MAXLEN - 1  # bytes
+REQUEST, DUMP = nl.NLM_F_REQUEST, nl.NLM_F_REQUEST | nl.NLM_F_DUMP  # flags of a message
+_LONGEST = 1 << 18  # bytes: the datagrams of a dump are smaller
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +34,14 @@ class _Read:
 
 
 def _netfilter(subsystem: int, message: int, dump: bool = True) -> _Read:
-    return _Read(NETLINK_NETFILTER, subsystem << 8 | message, dump)
+    return _Read(nl.NETLINK_NETFILTER, subsystem << 8 | message, dump)
 
 
 def _route(kind: int, header: Struct, *values: int, mask: int = 0) -> _Read:
     """Return an rtnetlink dump. A header of zeros: everything; `mask` is RTEXT_FILTER_*."""
     body = header.pack(*values) if values else bytes(header.size)
     extent = attributes.attribute(rtnl.IFLA_EXT_MASK, mask.to_bytes(4, sys.byteorder)) if mask else b""
-    return _Read(NETLINK_ROUTE, kind, True, body + extent)
+    return _Read(nl.NETLINK_ROUTE, kind, True, body + extent)
 
 
 _DETAILS = rtnl.RTEXT_FILTER_VF | rtnl.RTEXT_FILTER_SKIP_STATS
@@ -79,7 +76,7 @@ _READS: dict[ReadRequest, _Read] = {
     ),
     ReadRequest.RTNL_GROUPS: _route(rtnl.RTM_GETMDB, rtnl.BR_PORT_MSG, AF_BRIDGE, 0),
     ReadRequest.RTNL_QDISCS: _route(rtnl.RTM_GETQDISC, rtnl.TCMSG),
-    ReadRequest.RTNL_ROUTE: _Read(NETLINK_ROUTE, rtnl.RTM_GETROUTE, False),
+    ReadRequest.RTNL_ROUTE: _Read(nl.NETLINK_ROUTE, rtnl.RTM_GETROUTE, False),
 }
 
 _OF_SET = frozenset((ReadRequest.NFT_SET_ELEMENTS, ReadRequest.IPSET_ELEMENTS))
@@ -99,13 +96,33 @@ def read_bytes(request: SendRead, protocol: int, sequence: int) -> bytes:
         raise BrokerError(f"not on the list: {request.what.value} with of_set={request.of_set}")
     if (request.of_route is None) == (request.what is ReadRequest.RTNL_ROUTE):
         raise BrokerError(f"not on the list: {request.what.value} with of_route={request.of_route}")
-    flags = NLM_F_REQUEST | (NLM_F_DUMP if read.dump else 0)
-    return message(read.kind, flags, sequence, _body(request, read))
+    return message(read.kind, DUMP if read.dump else REQUEST, sequence, _body(request, read))
 
 
 def message(kind: int, flags: int, sequence: int, body: bytes) -> bytes:
     """Return a netlink message of ours, for the kernel."""
-    return NLMSGHDR.pack(NLMSGHDR.size + len(body), kind, flags, sequence, 0) + body
+    return nl.NLMSGHDR.pack(nl.NLMSGHDR.size + len(body), kind, flags, sequence, 0) + body
+
+
+def answers(sock: socket.socket, request: bytes) -> Iterator[tuple[int, bytes, int, int]]:
+    """Send a request, and yield each message of its answer: type, datagram, first byte and one past the last.
+
+    They end with NLMSG_DONE, which is not yielded, with NLMSG_ERROR, or if it is no dump with the datagram. Raises
+    OSError, MalformedError.
+    """
+    _, _, flags, sequence, _ = nl.NLMSGHDR.unpack_from(request)
+    sock.sendto(request, (0, 0))
+    while True:
+        datagram = sock.recv(_LONGEST)
+        for kind, first, last in nl.messages(datagram):
+            if kind == nl.NLMSG_DONE:
+                return
+            if nl.NLMSGHDR.unpack_from(datagram, first)[3] == sequence:
+                yield kind, datagram, first, last
+            if kind == nl.NLMSG_ERROR:
+                return
+        if not flags & nl.NLM_F_DUMP:
+            return
 
 
 def nfgenmsg(family: int) -> bytes:
@@ -152,7 +169,7 @@ def _ipset(of: SetName | None) -> bytes:
     """Return the attributes that ip_set_dump reads: one set, or the headers of all (net/netfilter/ipset)."""
     version = attributes.u8(ipset.IPSET_ATTR_PROTOCOL, ipset.IPSET_PROTOCOL)
     if of is None:
-        return version + attributes.be32(ipset.IPSET_ATTR_FLAGS | NLA_F_NET_BYTEORDER, ipset.IPSET_FLAG_LIST_HEADER)
+        return version + attributes.be32(ipset.IPSET_ATTR_FLAGS | nl.NLA_F_NET_BYTEORDER, ipset.IPSET_FLAG_LIST_HEADER)
     return version + attributes.name(ipset.IPSET_ATTR_SETNAME, of.name, ipset.IPSET_MAXNAMELEN - 1)
 
 

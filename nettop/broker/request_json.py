@@ -9,17 +9,6 @@ from enum import Enum
 from typing import Any
 
 from nettop.broker import requests
-from nettop.broker.requests import (
-    CounterName,
-    DumpFilter,
-    FlowKey,
-    PacketMatch,
-    PacketTest,
-    ReadRequest,
-    Request,
-    RouteQuestion,
-    SetName,
-)
 from nettop.errors import BrokerError
 from nettop.kinds import TextKind
 
@@ -30,12 +19,12 @@ MAX_BYTES = 32 << 10  # of one bytes field, which travels as base64
 _KINDS: dict[str, type[Any]] = {kind.__name__: kind for kind in requests.ALL}
 
 
-def to_json(request: Request) -> dict[str, Any]:
+def to_json(request: requests.Request) -> dict[str, Any]:
     """Return the request as a JSON object: its class name under "ask", and its fields."""
     return {"ask": type(request).__name__, **_fields_of(request)}
 
 
-def from_json(message: Mapping[str, Any]) -> Request:
+def from_json(message: Mapping[str, Any]) -> requests.Request:
     """Return the request in a JSON object; raises BrokerError unless it is listed with exactly its fields and types."""
     ask = message.get("ask")
     kind = _KINDS.get(ask) if isinstance(ask, str) else None
@@ -44,7 +33,9 @@ def from_json(message: Mapping[str, Any]) -> Request:
     given = set(message) - {"ask", "id"}
     if given != {f.name for f in fields(kind)}:
         raise BrokerError(f"not on the list: {ask} with fields {sorted(given)[:20]}")
-    request: Request = kind(**{f.name: _field(kind, f.name, str(f.type), message[f.name]) for f in fields(kind)})
+    request: requests.Request = kind(
+        **{f.name: _field(kind, f.name, str(f.type), message[f.name]) for f in fields(kind)}
+    )
     return request
 
 
@@ -117,14 +108,14 @@ _CONVERT: dict[str, Callable[[object], Any]] = {
     "bytes": _bytes,
     "int | None": _optional(_exactly(int)),
     "tuple[int, ...]": _tuple_of(_exactly(int)),
-    "tuple[FlowKey, ...]": _tuple_of(_record_of(FlowKey)),
-    "tuple[PacketTest, ...]": _tuple_of(_record_of(PacketTest)),
-    "tuple[PacketMatch, ...]": _tuple_of(_record_of(PacketMatch)),
-    "DumpFilter | None": _optional(_record_of(DumpFilter)),
-    "SetName | None": _optional(_record_of(SetName)),
-    "RouteQuestion | None": _optional(_record_of(RouteQuestion)),
-    "CounterName": _record_of(CounterName),
-    "ReadRequest": ReadRequest,
-    "tuple[ReadRequest, ...]": _tuple_of(ReadRequest),
+    "tuple[FlowKey, ...]": _tuple_of(_record_of(requests.FlowKey)),
+    "tuple[PacketTest, ...]": _tuple_of(_record_of(requests.PacketTest)),
+    "tuple[PacketMatch, ...]": _tuple_of(_record_of(requests.PacketMatch)),
+    "DumpFilter | None": _optional(_record_of(requests.DumpFilter)),
+    "SetName | None": _optional(_record_of(requests.SetName)),
+    "RouteQuestion | None": _optional(_record_of(requests.RouteQuestion)),
+    "CounterName": _record_of(requests.CounterName),
+    "ReadRequest": requests.ReadRequest,
+    "tuple[ReadRequest, ...]": _tuple_of(requests.ReadRequest),
     "TextKind": TextKind,
 }

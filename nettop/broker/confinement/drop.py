@@ -7,15 +7,8 @@ import sys
 from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 
-from nettop.broker import abi
+from nettop.broker import abi, privileges
 from nettop.broker.identity import Account, become, can_change_ids, drop_target
-from nettop.broker.privileges import (
-    become_for_good,
-    drop_bounding,
-    effective_capabilities,
-    missing_capabilities,
-    missing_text,
-)
 from nettop.errors import NotPermitted
 from nettop.linux.process import CAPABILITIES, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL
 
@@ -45,11 +38,11 @@ def drop_app(account: Account | None = None, *, preload: Sequence[str] = ()) -> 
 
 
 def _check_change_of_user(account: Account) -> None:
-    missing = missing_capabilities(effective_capabilities(), "SETUID", "SETGID")
+    missing = privileges.missing_capabilities(privileges.effective_capabilities(), "SETUID", "SETGID")
     if missing:
         added = ",".join(missing)
         remedy = f"nettop does not run as root but becomes {_user(account)}; a container needs --cap-add {added}"
-        raise NotPermitted(missing_text(missing), remedy)
+        raise NotPermitted(privileges.missing_text(missing), remedy)
 
 
 def _user(account: Account) -> str:
@@ -104,10 +97,10 @@ def _first_unreadable(paths: Iterable[str]) -> str:
 
 
 def _give_up(account: Account) -> None:
-    if CAPABILITIES["SETPCAP"] in effective_capabilities():
-        drop_bounding(frozenset())
+    if CAPABILITIES["SETPCAP"] in privileges.effective_capabilities():
+        privileges.drop_bounding(frozenset())
     abi.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)
-    become_for_good(account)
+    privileges.become_for_good(account)
 
 
 def _privileged_threads(uid: int) -> int:

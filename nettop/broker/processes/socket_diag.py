@@ -13,18 +13,9 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import NamedTuple
 
-from nettop.broker.reads import message
+from nettop.broker.reads import DUMP, answers, message
 from nettop.linux import inet
-from nettop.linux.netlink import (
-    ERRNO,
-    NETLINK_SOCK_DIAG,
-    NLM_F_DUMP,
-    NLM_F_REQUEST,
-    NLMSG_DONE,
-    NLMSG_ERROR,
-    NLMSG_HDRLEN,
-    messages,
-)
+from nettop.linux import netlink as nl
 from nettop.linux.socket import AF_INET, AF_INET6, SOCK_DIAG_BY_FAMILY
 
 _PROTOCOLS = (inet.IPPROTO_TCP, inet.IPPROTO_UDP, inet.IPPROTO_SCTP, inet.IPPROTO_UDPLITE)
@@ -63,7 +54,7 @@ class InetSocket(NamedTuple):
 
 def sockets() -> list[InetSocket]:
     """Return the internet sockets of the current namespace, except in states without a process. Raises OSError."""
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_SOCK_DIAG) as sock:
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, nl.NETLINK_SOCK_DIAG) as sock:
         dumped = [
             entry for family in (AF_INET, AF_INET6) for proto in _PROTOCOLS for entry in _dump(sock, family, proto)
         ]
@@ -71,20 +62,14 @@ def sockets() -> list[InetSocket]:
 
 
 def _dump(sock: socket.socket, family: int, proto: int) -> Iterator[InetSocket]:
-    request = _REQUEST.pack(family, proto, 0, _STATES)
-    sock.sendto(message(SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST | NLM_F_DUMP, 1, request), (0, 0))
-    while True:
-        datagram = sock.recv(1 << 18)
-        for kind, first, last in messages(datagram):
-            if kind == NLMSG_DONE:
-                return
-            if kind == NLMSG_ERROR:
-                number = -ERRNO(datagram, first + NLMSG_HDRLEN)[0]
-                if number == errno.ENOENT:  # the kernel has no such protocol
-                    return
+    request = message(SOCK_DIAG_BY_FAMILY, DUMP, 1, _REQUEST.pack(family, proto, 0, _STATES))
+    for kind, datagram, first, last in answers(sock, request):
+        if kind == nl.NLMSG_ERROR:
+            number = -nl.ERRNO(datagram, first + nl.NLMSG_HDRLEN)[0]
+            if number != errno.ENOENT:  # else the kernel has no such protocol
                 raise OSError(number, os.strerror(number), "sock_diag")
-            if last - first >= _SIZE:
-                yield _socket(proto, datagram, first + NLMSG_HDRLEN)
+        elif last - first >= _SIZE:
+            yield _socket(proto, datagram, first + nl.NLMSG_HDRLEN)
 
 
 def _socket(proto: int, datagram: bytes, at: int) -> InetSocket:

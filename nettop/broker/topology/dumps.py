@@ -9,30 +9,11 @@ import socket
 import struct
 from collections.abc import Iterator, Sequence
 
-from nettop.broker.reads import message, read_bytes
+from nettop.broker.reads import DUMP, message, read_bytes
 from nettop.broker.requests import ReadRequest, SendRead
 from nettop.errors import BrokerError
-from nettop.linux.netlink import (
-    NETLINK_ROUTE,
-    NLM_F_DUMP,
-    NLM_F_REQUEST,
-    NLMSG_DONE,
-    NLMSG_ERROR,
-    NLMSG_HDRLEN,
-    Attributes,
-    messages,
-)
-from nettop.linux.rtnetlink import (
-    NDMSG,
-    NTF_PROXY,
-    RTM_GETNEIGH,
-    RTM_GETTFILTER,
-    RTM_NEWQDISC,
-    TC_H_CLSACT,
-    TC_HOOKS,
-    TCA_KIND,
-    TCMSG,
-)
+from nettop.linux import netlink as nl
+from nettop.linux import rtnetlink as rtnl
 
 MAX_DUMP = 8 << 20  # bytes of one dump that are read: some 80,000 routes
 MAX_READS = 32  # of one request
@@ -65,25 +46,20 @@ def read_dumps(reads: Sequence[ReadRequest]) -> bytes:
         return answer
 
     for read in reads:
-        answer = dump(read_bytes(SendRead(0, read, None, None), NETLINK_ROUTE, _SEQUENCE))
+        answer = dump(read_bytes(SendRead(0, read, None, None), nl.NETLINK_ROUTE, _SEQUENCE))
         if read is ReadRequest.RTNL_NEIGHBOURS:
-            dump(message(RTM_GETNEIGH, NLM_F_REQUEST | NLM_F_DUMP, _SEQUENCE, NDMSG.pack(0, 0, 0, NTF_PROXY, 0)))
+            dump(message(rtnl.RTM_GETNEIGH, DUMP, _SEQUENCE, rtnl.NDMSG.pack(0, 0, 0, rtnl.NTF_PROXY, 0)))
         if read is ReadRequest.RTNL_QDISCS:
             for ifindex, parent in _hooks(answer[1:]):
-                body = TCMSG.pack(0, ifindex, 0, parent, 0)
-                dump(message(RTM_GETTFILTER, NLM_F_REQUEST | NLM_F_DUMP, _SEQUENCE, body))
-    return b"".join(part for datagram in found for part in (_LENGTH.pack(len(datagram)), datagram, _padding(datagram)))
-
-
-def _padding(datagram: bytes) -> bytes:
-    return bytes(-len(datagram) % 4)
+                dump(message(rtnl.RTM_GETTFILTER, DUMP, _SEQUENCE, rtnl.TCMSG.pack(0, ifindex, 0, parent, 0)))
+    return b"".join(_LENGTH.pack(len(datagram)) + datagram + bytes(-len(datagram) % 4) for datagram in found)
 
 
 def _dump(request: bytes, limit: int) -> list[bytes]:
     found, size, buffer = [request], 0, bytearray(_BUFFER)
     if limit <= 0:
         return found
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_ROUTE) as sock:
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, nl.NETLINK_ROUTE) as sock:
         sock.settimeout(_SECONDS)
         sock.sendto(request, (0, 0))
         while size < limit:
@@ -94,7 +70,8 @@ def _dump(request: bytes, limit: int) -> list[bytes]:
             datagram = bytes(memoryview(buffer)[:length])
             found.append(datagram)
             size += length
-            if flags & socket.MSG_TRUNC or any(kind in (NLMSG_DONE, NLMSG_ERROR) for kind, _, _ in messages(datagram)):
+            ends = (kind in (nl.NLMSG_DONE, nl.NLMSG_ERROR) for kind, _, _ in nl.messages(datagram))
+            if flags & socket.MSG_TRUNC or any(ends):
                 break
     return found
 
@@ -104,16 +81,16 @@ def _hooks(datagrams: Sequence[bytes]) -> list[tuple[int, int]]:
     found: list[tuple[int, int]] = []
     for datagram in datagrams:
         for first, last in _qdiscs(datagram):
-            _, ifindex, handle, parent, _ = TCMSG.unpack_from(datagram, first)
-            kind = Attributes(datagram, first + TCMSG.size, last).text(TCA_KIND)
-            if parent == TC_H_CLSACT:
-                found += [(ifindex, hook) for hook in TC_HOOKS[: 2 if kind == "clsact" else 1]]
+            _, ifindex, handle, parent, _ = rtnl.TCMSG.unpack_from(datagram, first)
+            kind = nl.Attributes(datagram, first + rtnl.TCMSG.size, last).text(rtnl.TCA_KIND)
+            if parent == rtnl.TC_H_CLSACT:
+                found += [(ifindex, hook) for hook in rtnl.TC_HOOKS[: 2 if kind == "clsact" else 1]]
             elif kind in _WITH_CLASSES:
                 found.append((ifindex, handle))
     return found[:_MAX_HOOKS]
 
 
 def _qdiscs(datagram: bytes) -> Iterator[tuple[int, int]]:
-    for kind, first, last in messages(datagram):
-        if kind == RTM_NEWQDISC and last - first >= NLMSG_HDRLEN + TCMSG.size:
-            yield first + NLMSG_HDRLEN, last
+    for kind, first, last in nl.messages(datagram):
+        if kind == rtnl.RTM_NEWQDISC and last - first >= nl.NLMSG_HDRLEN + rtnl.TCMSG.size:
+            yield first + nl.NLMSG_HDRLEN, last

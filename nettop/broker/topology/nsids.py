@@ -8,18 +8,9 @@ from collections.abc import Callable, Iterator, Mapping
 from struct import Struct
 
 from nettop.broker.attributes import attribute
-from nettop.broker.reads import message
-from nettop.linux.netlink import (
-    NETLINK_ROUTE,
-    NLM_F_DUMP,
-    NLM_F_REQUEST,
-    NLMSG_DONE,
-    NLMSG_ERROR,
-    NLMSG_HDRLEN,
-    Attributes,
-    messages,
-)
-from nettop.linux.rtnetlink import NETNSA_FD, NETNSA_NSID, RTGENMSG_LEN, RTM_GETNSID, RTM_NEWNSID
+from nettop.broker.reads import DUMP, REQUEST, answers, message
+from nettop.linux import netlink as nl
+from nettop.linux import rtnetlink as rtnl
 
 MAX_QUESTIONS = 100_000  # of one census: about a second
 UNKNOWN = 0  # in place of the inode
@@ -59,33 +50,25 @@ class NsidSocket:
     """A socket in the namespace that the caller has entered."""
 
     def __init__(self) -> None:
-        self._sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_ROUTE)
+        self._sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, nl.NETLINK_ROUTE)
         self._sock.settimeout(2.0)
 
     def ids(self) -> list[int]:
         """Return the ids of other namespaces here. OSError: this kernel lists none."""
-        return [nsid for nsid in self._answers(b"", NLM_F_REQUEST | NLM_F_DUMP) if nsid >= 0]
+        return [nsid for nsid in self._ask(b"", DUMP) if nsid >= 0]
 
     def id_of(self, fd: int) -> int:
         """Return the id of the namespace of this descriptor; negative: it has none here."""
-        return next(self._answers(attribute(NETNSA_FD, _U32.pack(fd)), NLM_F_REQUEST), -1)
+        return next(self._ask(attribute(rtnl.NETNSA_FD, _U32.pack(fd)), REQUEST), -1)
 
     def close(self) -> None:
         """Close the socket."""
         self._sock.close()
 
-    def _answers(self, attributes: bytes, flags: int) -> Iterator[int]:
-        self._sock.sendto(message(RTM_GETNSID, flags, 1, bytes(RTGENMSG_LEN) + attributes), (0, 0))
-        is_dump = flags & NLM_F_DUMP
-        while True:
-            datagram = self._sock.recv(1 << 16)
-            for kind, first, last in messages(datagram):
-                if kind in (NLMSG_DONE, NLMSG_ERROR):
-                    return
-                if kind == RTM_NEWNSID:
-                    nsid = Attributes(datagram, first + NLMSG_HDRLEN + RTGENMSG_LEN, last).host(
-                        NETNSA_NSID, signed=True
-                    )
-                    yield -1 if nsid is None else nsid
-            if not is_dump:
-                return
+    def _ask(self, attributes: bytes, flags: int) -> Iterator[int]:
+        request = message(rtnl.RTM_GETNSID, flags, 1, bytes(rtnl.RTGENMSG_LEN) + attributes)
+        for kind, datagram, first, last in answers(self._sock, request):
+            if kind == rtnl.RTM_NEWNSID:
+                found = nl.Attributes(datagram, first + nl.NLMSG_HDRLEN + rtnl.RTGENMSG_LEN, last)
+                nsid = found.host(rtnl.NETNSA_NSID, signed=True)
+                yield -1 if nsid is None else nsid

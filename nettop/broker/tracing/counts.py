@@ -6,14 +6,13 @@ import socket
 from collections import Counter
 
 from nettop.broker.attributes import name
-from nettop.broker.reads import LONGEST_NAME, message, nfgenmsg
+from nettop.broker.reads import DUMP, LONGEST_NAME, answers, message, nfgenmsg
 from nettop.kinds import TRACE_MARK
 from nettop.linux import nf_tables as nft
 from nettop.linux import nfnetlink
-from nettop.linux.netlink import NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE, NLMSG_HDRLEN, Attributes, attributes, messages
+from nettop.linux.netlink import ERRNO, NLMSG_ERROR, NLMSG_HDRLEN, Attributes, attributes
 
 _TYPE = nfnetlink.NFNL_SUBSYS_NFTABLES << 8
-_DATAGRAM = 64 << 10
 
 
 def read_counts(owner: socket.socket, table: str) -> tuple[int, int]:
@@ -21,17 +20,14 @@ def read_counts(owner: socket.socket, table: str) -> tuple[int, int]:
 
     The others were over the limit. `owner` is the table's non-blocking socket.
     """
-    request = nfgenmsg(nfnetlink.NFPROTO_UNSPEC) + name(nft.NFTA_RULE_TABLE, table, LONGEST_NAME)
-    owner.sendto(message(_TYPE | nft.NFT_MSG_GETRULE, NLM_F_REQUEST | NLM_F_DUMP, 1, request), (0, 0))
+    body = nfgenmsg(nfnetlink.NFPROTO_UNSPEC) + name(nft.NFTA_RULE_TABLE, table, LONGEST_NAME)
     packets: Counter[str] = Counter()
-    done = False
-    while not done:
-        datagram = owner.recv(_DATAGRAM)
-        for kind, first, end in messages(datagram):
-            done = done or kind == NLMSG_DONE
-            if kind == _TYPE | nft.NFT_MSG_NEWRULE:
-                rule = Attributes(datagram, first + NLMSG_HDRLEN + nfnetlink.NFGEN_LENGTH, end)
-                packets[rule.text(nft.NFTA_RULE_CHAIN)] += _packets(rule)
+    for kind, datagram, first, end in answers(owner, message(_TYPE | nft.NFT_MSG_GETRULE, DUMP, 1, body)):
+        if kind == NLMSG_ERROR:
+            raise OSError(-ERRNO(datagram, first + NLMSG_HDRLEN)[0], "the counters are not read", table)
+        if kind == _TYPE | nft.NFT_MSG_NEWRULE:
+            rule = Attributes(datagram, first + NLMSG_HDRLEN + nfnetlink.NFGEN_LENGTH, end)
+            packets[rule.text(nft.NFTA_RULE_CHAIN)] += _packets(rule)
     marked = packets.pop(TRACE_MARK, 0)
     return packets.total(), marked
 

@@ -24,12 +24,7 @@ from nettop.linux import nf_tables as nft
 from nettop.linux import nfnetlink
 from nettop.linux.inet import BEHIND_EXTENSIONS
 from nettop.linux.interface import IFNAMSIZ
-from nettop.linux.netlink import (
-    NLM_F_ACK,
-    NLM_F_APPEND,
-    NLM_F_CREATE,
-    NLM_F_REQUEST,
-)
+from nettop.linux.netlink import NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_REQUEST
 from nettop.linux.packet import ETH_P_IP, ETH_P_IPV6
 
 MAX_MATCHES, MAX_TESTS = 256, 32

@@ -9,19 +9,8 @@ from nettop.model.ruleset.matrix import LETTERS, journey_through
 from nettop.model.ruleset.merge import ChainView
 from nettop.model.ruleset.words import rule_text, verdict_role
 from nettop.model.table import JourneyDetail, Line, RulePlace, Segment
+from nettop.model.traces import ends
 from nettop.model.traces.cells import end_cell
-from nettop.model.traces.ends import (
-    DIGITS,
-    backend,
-    certainty,
-    ending,
-    exchange,
-    origin,
-    tie,
-    translated,
-    verdict_word,
-    why_dropped,
-)
 from nettop.model.traces.journey import Journey, Step
 from nettop.model.traces.way import way_lines
 from nettop.text.units import clock, plural
@@ -69,12 +58,12 @@ def _title(journey: Journey) -> Line:
     head = journey.head
     size = "" if head.length is None else f"   {plural(head.length, 'byte')}"
     return (
-        (f"{clock(journey.ts_ns, DIGITS)} ", "number"),
+        (f"{clock(journey.ts_ns, ends.DIGITS)} ", "number"),
         (f"#{journey.number} ", "dim"),
         (f"{head.proto_text} ", "proto"),
         (head.way, "address"),
         (f" {head.info}" if head.info else "", ""),
-        (f"   from {origin(journey)}{size}", "dim"),
+        (f"   from {ends.origin(journey)}{size}", "dim"),
         (_conntrack(journey), "dim"),
     )
 
@@ -87,13 +76,13 @@ def _conntrack(journey: Journey) -> str:
 
 def _sentences(journey: Journey, alike: str) -> Iterator[Line]:
     word, role = end_cell(journey)
-    sentence = ending(journey)
+    sentence = ends.ending(journey)
     blank = f"  {' ' * len(word)}  "
     yield ((f"  {word}  ", role), (sentence, ""))
     if journey.end is not None:
-        sure = certainty(journey)
+        sure = ends.certainty(journey)
         yield ((blank, ""), (_CERTAIN if sure == "certain" else sure, "dim"), (f"   {alike}" if alike else "", "dim"))
-    for more in filter(None, (why_dropped(journey), exchange(journey))):
+    for more in filter(None, (ends.why_dropped(journey), ends.exchange(journey))):
         yield ((blank, ""), (more, ""))
 
 
@@ -104,7 +93,7 @@ def _step_lines(journey: Journey) -> Iterator[Line]:
         yield (("  no rule of a chain matched it", "dim"),)
         return
     chains = list(map(_chain, steps))
-    verdicts = list(map(verdict_word, steps))
+    verdicts = list(map(ends.verdict_word, steps))
     wide, wider = max(map(len, chains)), max(7, *map(len, verdicts))
     yield (
         (
@@ -135,8 +124,8 @@ def _joined(*parts: Segment) -> Iterator[Segment]:
 
 def _chain(step: Step) -> str:
     """Return `I ip nat PREROUTING`: the letter of the tool and the table, or below its callers the chain alone."""
-    name, record = f"{step.record.chain}{tie(step)}", step.record
-    tool = backend(step)
+    name, record = f"{step.record.chain}{ends.tie(step)}", step.record
+    tool = ends.backend(step)
     indent = "  " * len(step.callers) or f"{LETTERS.get(tool, 'N') if tool else ' '} {record.family} {record.table} "
     half = max(4, (_WIDEST_CHAIN - len(indent)) // 2)
     return indent + (name if len(name) <= 2 * half else f"{name[: half - 1]}…{name[-half:]}")
@@ -152,7 +141,7 @@ def _changes(journey: Journey, at: int) -> Iterator[tuple[str, str]]:
         yield f"mark {before or 0:#x} → {step.record.mark or 0:#x}", "nat"
     following = steps[at + 1] if at + 1 < len(steps) else None
     head, oif = (following.head, following.oif) if following else (journey.last, journey.oif)
-    yield from ((text, "nat") for text in translated(step.head, head))
+    yield from ((text, "nat") for text in ends.translated(step.head, head))
     if oif != step.oif and oif is not None:
         by = "then routing: " if step.hook == "prerouting" else ""  # the next record has what routing did in between
         yield f"{by}out {oif}", "accent"

@@ -10,20 +10,8 @@ from nettop.kinds import TRACE_PREFIX
 from nettop.model.ruleset.merge import Picture
 from nettop.model.ruleset.order import BRIDGE, NETDEV, is_dormant, path_of
 from nettop.model.ruleset.words import rule_text
+from nettop.model.traces import ends
 from nettop.model.traces.cells import end_cell
-from nettop.model.traces.ends import (
-    backend,
-    certainty,
-    ending,
-    exchange,
-    origin,
-    table_name,
-    tie,
-    translated,
-    verdict_of,
-    where,
-    why_dropped,
-)
 from nettop.model.traces.journey import Journey, Step
 from nettop.text.units import grouped, plural
 
@@ -64,7 +52,7 @@ def _step_object(journey: Journey, at: int, step: Step) -> dict[str, Any]:
     return {
         "ts_ns": record.ts_ns,
         "step": at,
-        "backend": backend(step),
+        "backend": ends.backend(step),
         "family": record.family,
         "table": record.table,
         "chain": record.chain,
@@ -97,17 +85,17 @@ def _end_object(journey: Journey) -> dict[str, Any]:
     drop = journey.drop if end.step is None or end.verdict == "queue" else None  # a rule is the better reason
     return {
         "ts_ns": journey.last_ns,
-        "verdict": verdict_of(end),
-        "where": where(journey),
+        "verdict": ends.verdict_of(end),
+        "where": ends.where(journey),
         "by": [
             {"chain": caller.record.chain, "number": caller.number, "handle": caller.record.handle}
             for caller in (end.step.callers if end.step else ())
         ],
-        "backend": backend(end.step) if end.step else None,
+        "backend": ends.backend(end.step) if end.step else None,
         "hooks": journey.hooks,
         "iif": journey.iif,
         "oif": end.oif,
-        "nat": list(translated(journey.head, journey.last)),
+        "nat": list(ends.translated(journey.head, journey.last)),
         "part_of": journey.part_of and journey.part_of.number,
         "copy_of": journey.copy_of and journey.copy_of.number,
         "answers": journey.answers and journey.answers.number,
@@ -115,8 +103,8 @@ def _end_object(journey: Journey) -> dict[str, Any]:
         "drop_reason": drop and drop.record.reason,
         "drop_function": drop and (drop.record.function or None),
         "drop_certainty": drop and drop.certainty,
-        "drop_meaning": why_dropped(journey) or None,
-        "certainty": certainty(journey),
+        "drop_meaning": ends.why_dropped(journey) or None,
+        "certainty": ends.certainty(journey),
     }
 
 
@@ -125,12 +113,12 @@ def late_object(journey: Journey, netns: str) -> dict[str, Any]:
     assert journey.drop is not None
     drop = {"drop_reason": journey.drop.record.reason, "drop_function": journey.drop.record.function or None}
     found = {"kind": "drop", "netns": netns, "trace": journey.number, "ts_ns": journey.drop.record.ts_ns, **drop}
-    return {**found, "drop_certainty": journey.drop.certainty, "where": where(journey)}
+    return {**found, "drop_certainty": journey.drop.certainty, "where": ends.where(journey)}
 
 
 def late_line(journey: Journey) -> str:
     """Return the same as text. The caller makes it safe for a terminal."""
-    return f"#{journey.number} {where(journey)}"
+    return f"#{journey.number} {ends.where(journey)}"
 
 
 def lines(journey: Journey, time: str) -> Iterator[str]:
@@ -138,26 +126,26 @@ def lines(journey: Journey, time: str) -> Iterator[str]:
     head = journey.head
     size = "" if head.length is None else f"  {head.length} B"
     info = f" {head.info}" if head.info else ""
-    ends = f"{head.proto_text} {head.way}".rstrip()
-    yield f"{time} #{journey.number} from {origin(journey)}  {ends}{info}{size}"
+    way = f"{head.proto_text} {head.way}".rstrip()
+    yield f"{time} #{journey.number} from {ends.origin(journey)}  {way}{info}{size}"
     yield from _step_lines(journey)
     if journey.end is not None:
-        yield f"  {end_cell(journey)[0].upper():<11} {ending(journey)}"
-        if (sure := certainty(journey)) != "certain":
+        yield f"  {end_cell(journey)[0].upper():<11} {ends.ending(journey)}"
+        if (sure := ends.certainty(journey)) != "certain":
             yield f"  {'':<11} {sure}"
-        for more in filter(None, (why_dropped(journey), exchange(journey))):
+        for more in filter(None, (ends.why_dropped(journey), ends.exchange(journey))):
             yield f"  {'':<11} {more}"
 
 
 def _step_lines(journey: Journey) -> Iterator[str]:
-    wide = max((len(table_name(step)) for step in journey.steps), default=0)
+    wide = max((len(ends.table_name(step)) for step in journey.steps), default=0)
     hook = ""
     for step in journey.steps:
         record, rule = step.record, step.rule
         name = "" if step.hook == hook else step.hook
         hook = step.hook
-        place = "" if step.callers else table_name(step)
-        chain = f"{'  ' * len(step.callers)}{record.chain}{tie(step)}"
+        place = "" if step.callers else ends.table_name(step)
+        chain = f"{'  ' * len(step.callers)}{record.chain}{ends.tie(step)}"
         number = "policy" if record.type == "policy" else str(step.number or "?")
         verdict = f"{record.verdict} {record.target}".strip()
         text = (rule_text(rule) if rule else "") + (f"   {step.element}" if step.element else "")
