@@ -24,6 +24,7 @@ _BLOCK = re.compile(r"\b(?:jump|goto) \{$")  # of an implicit chain
 _HIDDEN = re.compile("\0(\\d+)\0")
 
 _QUOTED = re.compile(r'("[^"]*")')
+_BRACED = re.compile(r"\{[^{}]*\}")
 _COUNTER = re.compile(r"counter packets \d+ bytes \d+")
 _USED = re.compile(r" used \d+ \w+")
 _JUMP = re.compile(r"\b(?:jump|goto) ([^\s,}]+)")
@@ -203,8 +204,11 @@ def stateless(text: str) -> str:
 
 
 def with_counters(text: str, packets: int, octets: int) -> str:
-    """Return the rule as nft would print it with these values in its last counter."""
-    spans = [match.span() for match in _COUNTER.finditer(_masked(text))]
+    """Return the rule as nft would print it with these values in its last counter. Those in braces are of others."""
+    bare = _masked(text)
+    while "{" in bare and (inner := _BRACED.sub(lambda braced: " " * len(braced[0]), bare)) != bare:
+        bare = inner
+    spans = [match.span() for match in _COUNTER.finditer(bare)]
     if not spans:
         return text
     first, last = spans[-1]

@@ -79,6 +79,12 @@ def test_the_last_counter_can_be_brought_up_to_date() -> None:
     assert with_counters("accept", 1, 2) == "accept"
 
 
+def test_a_rule_of_an_implicit_chain_keeps_its_counter_beside_that_of_the_jump() -> None:
+    text = "counter packets %d bytes %d jump { counter packets 7 bytes 8 jump { counter packets 9 bytes 9 accept } }"
+    assert with_counters(text % (3, 4), 5, 60) == text % (5, 60)
+    assert with_counters('log prefix "{ " counter packets 1 bytes 2', 5, 6) == 'log prefix "{ " counter packets 5 bytes 6'
+
+
 def test_jumps_of_verdict_maps_are_found_and_those_in_quotes_are_not() -> None:
     assert jumps('tcp dport vmap { 80 : jump lan, 443 : goto lan2, 22 : accept } comment "jump off"') == ("lan", "lan2")
     assert jumps("drop") == ()
