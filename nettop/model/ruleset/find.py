@@ -19,20 +19,25 @@ from nettop.model.ruleset.sets.contents import SetContents, SetsUsed, ipsets_of,
 from nettop.model.ruleset.words import rule_text
 
 _V4 = re.compile(r"(?<![\w.])(\d{1,3}(?:\.\d{1,3}){3})(?:/(\d{1,3}(?:\.\d+){0,3})|-(\d+\.\d+\.\d+\.\d+))?(?![\w.])")
-_V6 = re.compile(r"(?<![\w:.])([0-9a-f]*:[0-9a-f:]*:[0-9a-f.:]*)(?:/(\d{1,3})|-([0-9a-f:.]+))?(?![\w.])")
-_PORTS = re.compile(
-    r"(?:ports?|proto-(?:src|dst)) (?:!= )?(?:vmap )?([<>]=? )?(\{[^{}]*\}|[\d:,\-]+)|(?:\.\d+|\bto ):(\d[\d-]*)"
-)
-_RANGE = re.compile(r"(\d{1,9})(?:[-:](\d{1,9}))?")  # not more: it may be any text
+_V6 = re.compile(r"(?<![\w:.])([0-9a-f]*:[0-9a-f:]*:[0-9a-f.:]*)(?:/([0-9a-f:]+)|-([0-9a-f:.]+))?(?![\w.])")
+_MASKED = re.compile(r" & (\S+) (?:==|(!=)) ([\da-f.:]+)")  # nft's `ip saddr & 255.0.255.0 == 10.0.5.0`
+_PORT = r"(?:ports?|proto-(?:src|dst))"
+_PORTS = re.compile(rf"{_PORT} (?:!= )?(?:v?map )?([<>]=? )?(\{{[^{{}}]*\}}|[\d:,\-]+)|(?:\.\d+|\bto |\]):(\d[\d-]*)")
+_CONCATENATED = re.compile(r"([a-z][\w-]*(?: [\w-]+)* \. [^{}@]*?) ((?:!= )?)(?:v?map )?\{([^{}]*)\}")
+_ENDS_WITH_PORT = re.compile(rf"{_PORT}$")
+_RANGE = re.compile(r"\s*(\d{1,9})(?:[-:](\d{1,9}))?")  # not more: it may be any text
+_TEXTS = re.compile(r'"[^"]*"|--(?:comment|log-prefix|nflog-prefix|string) [^\s"]+')
 # `-i eth+`, `-o ! eth+` of ebtables, or "eth*" of nft, also in a set
 _WILDCARD = re.compile(
     r'(?:-[io]|--(?:physdev|logical)-(?:in|out)) (?:! )?([\w.-]*)\+|(?<!prefix )(?<!comment )"([\w.-]*)\*"'
 )
-_NEGATED = re.compile(r"(?:! --?[\w-]+|!=) (?:\{[^{}]*\}|\S+)")
+_NEGATED = re.compile(r"(?:! --?[\w-]+|--?[\w-]+ !|!=) (?:\{[^{}]*\}|\S+)")
 _KEYWORD = re.compile(r"^(?:(?:src|dst) )?(?:host|net|port|dev) (?=\S)")
 _NUMBER = re.compile(r":?(\d{1,5})(?:-(\d{1,5}))?")
+_NOT_WITHIN = r"(?<![\w.])(?<![\da-f]/)(?<!::)"  # an address or network
 _LAST_PORT = 65_535
-_Span = tuple[int, int, int, bool]  # IP version, or 0 for ports; first and last value; the rule matches all others
+# IP version, or 0 for ports; first and last value; the rule matches all others; an address and a mask with gaps
+_Span = tuple[int, int, int, bool, tuple[int, int] | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +156,7 @@ class RuleFinder:
             return self._overlapping(network.version, int(network[0]), int(network[-1]))
         if number := _NUMBER.fullmatch(text):
             first, last = number.groups()
-            word = re.compile(rf"(?<![\w.]){re.escape(text)}(?![\w.])")
+            word = re.compile(rf"{_NOT_WITHIN}{re.escape(text)}(?![\w.])")
             named = {cell for cell, part in enumerate(self._parts) if word.search(part.text)}
             return named | self._overlapping(0, int(first), int(last or first))
         return {
@@ -161,11 +166,14 @@ class RuleFinder:
         }
 
     def _overlapping(self, version: int, first: int, last: int) -> set[int]:
+        """Return the cells of rules that match one of first to last; of addresses these are a network."""
         return {
             cell
             for cell, part in enumerate(self._parts)
-            for kind, low, high, others in part.spans
-            if kind == version and (first <= low and high <= last if others else low <= last and first <= high)
+            for kind, low, high, others, gaps in part.spans
+            if kind == version
+            and (first <= low and high <= last if others else low <= last and first <= high)
+            and (gaps is None or not (first ^ gaps[0]) & gaps[1] & ~(first ^ last))
         }
 
 
@@ -183,11 +191,14 @@ def _searched(rule: RuleView) -> str:
 
 def _parts(text: str) -> _Parts:
     wildcards = _WILDCARD.findall(text) if "+" in text or "*" in text else ()
-    return _Parts(text, tuple(_spans(text)), tuple(of_iptables or of_nft for of_iptables, of_nft in wildcards))
+    words = text.partition("\n")[0]
+    spans = tuple(_spans(_TEXTS.sub("", words) if '"' in words or "--" in words else words))
+    return _Parts(text, spans, tuple(of_iptables or of_nft for of_iptables, of_nft in wildcards))
 
 
 def _spans(text: str) -> Iterator[_Span]:
-    """Yield the addresses and ports in a rule's text."""
+    """Yield the addresses and ports in a rule's text without quoted parts."""
+    text = _MASKED.sub(lambda found: f" {found[2] or ''} {found[3]}/{found[1]}", text) if " & " in text else text
     negated = [match.span() for match in _NEGATED.finditer(text)] if "!" in text else []
 
     def others(match: re.Match[str]) -> bool:
@@ -195,13 +206,31 @@ def _spans(text: str) -> Iterator[_Span]:
 
     for match in _V4.finditer(text) if "." in text else ():
         with suppress(ValueError):
-            yield *_addresses(*match.groups("")), others(match)
+            version, low, high, gaps = _addresses(*match.groups(""))
+            yield version, low, high, others(match), gaps
     for match in _V6.finditer(text) if text.count(":") > 1 else ():
         with suppress(ValueError):
-            yield *_addresses(*match.groups("")), others(match)
+            version, low, high, gaps = _addresses(*match.groups(""))
+            yield version, low, high, others(match), gaps
+    if " . " in text:
+        for match in _CONCATENATED.finditer(text):
+            yield from _ports_in_concatenation(match[1].split(" . "), match[3], bool(match[2]))
+        text = _CONCATENATED.sub("", text)
     for match in _PORTS.finditer(text) if "port" in text or ":" in text or "proto-" in text else ():
-        for first, last in _RANGE.findall(match[2] or match[3]):
-            yield 0, *_ports(match[1], int(first), int(last or first)), "!=" in match[0] or others(match)
+        for element in (match[2] or match[3]).strip("{}").split(","):
+            if found := _RANGE.match(element):
+                first, last = found.groups()
+                yield 0, *_ports(match[1], int(first), int(last or first)), "!=" in match[0] or others(match), None
+
+
+def _ports_in_concatenation(keys: list[str], elements: str, others: bool) -> Iterator[_Span]:
+    """Yield the ports of `{ 10.0.0.1 . 80-90, … }`, or of such a map, whose keys are `ip saddr`, `tcp dport`."""
+    places = [at for at, key in enumerate(keys) if _ENDS_WITH_PORT.search(key)]
+    for element in elements.split(",") if places else ():
+        values = element.partition(" : ")[0].split(" . ")
+        for found in (_RANGE.match(values[at]) for at in places if at < len(values)):
+            if found:
+                yield 0, int(found[1]), int(found[2] or found[1]), others, None
 
 
 def _ports(operator: str | None, first: int, last: int) -> tuple[int, int]:
@@ -212,15 +241,19 @@ def _ports(operator: str | None, first: int, last: int) -> tuple[int, int]:
     return (first + inner, _LAST_PORT) if operator[0] == ">" else (0, first - inner)
 
 
-def _addresses(address: str, length: str, last: str) -> tuple[int, int, int]:
-    """Return the span of `10.0.0.0`, `10.0.0.0/8`, `10.0.0.0/255.0.0.0` or `10.0.0.1-10.0.0.9`."""
+def _addresses(address: str, length: str, last: str) -> tuple[int, int, int, tuple[int, int] | None]:
+    """Return the span of `10.0.0.0`, `10.0.0.0/8`, `10.0.0.0/255.0.255.0` or `10.0.0.1-10.0.0.9`, and its gaps."""
     version, bits = (6, 128) if ":" in address else (4, 32)
+    first = _number(address)
     if last:
-        return version, _number(address), _number(last)
-    if "." in length:
-        length = str((f"{_number(length):032b}" + "0").index("0"))  # of a mask with gaps the part before the first
-    first, host = _number(address), (1 << (bits - int(length or bits))) - 1
-    return version, first & ~host, first | host
+        return version, first, _number(last), None
+    if "." not in length and ":" not in length:
+        host = (1 << (bits - int(length or bits))) - 1
+        return version, first & ~host, first | host, None
+    mask = _number(length)
+    free = ~mask & ((1 << bits) - 1)
+    host = (1 << free.bit_length()) - 1  # of a mask with gaps all from the first gap on
+    return version, first & ~host, first | host, None if free == host else (first, mask)
 
 
 def _number(address: str) -> int:

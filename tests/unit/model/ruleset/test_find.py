@@ -83,10 +83,34 @@ def test_text_addresses_ports_and_devices_are_found_in_all_chains(text: str, rul
         ("--logical-in br+ -j DROP", "br0"),
         ("-p tcp -j MASQUERADE --to-ports 1024-2048", "1500"),
         ("-m conntrack --ctorigdstport 80:90 -j DROP", "85"),
+        ("-s fd00::1/ffff::ff -j DROP", "fd00:1::5:1"),
+        ("-p IPv6 --ip6-src fd00::/ffff:ffff:: -j DROP", "fd00:0:7::1"),
+        ("-s 0.0.0.5/0.0.0.255 -j DROP", "10.7.0.5"),
+        ("-s 10.0.0.5/255.0.0.255 -j DROP", "10.7.0.0/24"),
+        ("-j DNAT --to-destination [fd00::1-fd00::9]:80-90", "85"),
+        ("-j DNAT --to-destination [fd00::1-fd00::9]:80-90", "fd00::5"),
     ],
 )
 def test_words_of_xtables_are_found_by_meaning(words: str, text: str) -> None:
     assert found(fed(f"*filter\n:INPUT ACCEPT [0:0]\n[0:0] -A INPUT {words}\nCOMMIT\n"), text) == ["INPUT 1"]
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        ("-s 10.0.0.5/255.0.0.255 -j DROP", "10.7.0.6"),
+        ("-s 10.0.0.5/255.0.0.255 -j DROP", "10.7.1.0/30"),
+        ("-p IPv4 --ip-src ! 10.0.0.0/8 --ip-dport ! 80:90 -j DROP", "10.5.5.5"),
+        ("-p IPv4 --ip-src ! 10.0.0.0/8 --ip-dport ! 80:90 -j DROP", "85"),
+        ('-m comment --comment "port 80-90 of 10.0.0.0/8" -j DROP', "10.5.5.5"),
+        ('-m comment --comment "port 80-90 of 10.0.0.0/8" -j DROP', "85"),
+        ("-m comment --comment 10.0.0.0/8 -j DROP", "10.5.5.5"),
+        ('-j LOG --log-prefix "dport 80-90"', "85"),
+        ("-s 10.0.0.0/24 -j DROP", "24"),
+    ],
+)
+def test_what_xtables_rules_only_mention_is_not_found_by_meaning(words: str, text: str) -> None:
+    assert found(fed(f"*filter\n:INPUT ACCEPT [0:0]\n[0:0] -A INPUT {words}\nCOMMIT\n"), text) == []
 
 
 @pytest.mark.parametrize(
@@ -105,6 +129,27 @@ def test_words_of_xtables_are_found_by_meaning(words: str, text: str) -> None:
         ("udp dport <= 80 accept", "81", False),
         ("ct original proto-dst 80-90 accept", "85", True),
         ("meta l4proto tcp masquerade to :1024-2048", "1500", True),
+        ("ip saddr . tcp dport { 10.0.0.1 . 80, 10.1.0.0/24 . 1000-2000 } drop", "1500", True),
+        ("ip saddr . tcp dport { 10.0.0.1 . 80, 10.1.0.0/24 . 1000-2000 } drop", "10.1.0.7", True),
+        ("ip saddr . tcp dport { 10.0.0.1 . 80, 10.1.0.0/24 . 1000-2000 } drop", "10", False),
+        ("ip saddr . tcp dport { 10.0.0.1 . 80, 10.1.0.0/24 . 1000-2000 } drop", "24", False),
+        ("tcp dport . ip saddr { 80-90 . 10.0.0.1 } drop", "85", True),
+        ("tcp dport . ip saddr { 80-90 . 10.0.0.1 } drop", "10", False),
+        ("tcp dport . ip6 saddr { 80-90 . fd00::7 } drop", "7", False),
+        ("udp sport . udp dport { 1-5 . 100-200 } drop", "150", True),
+        ("meta l4proto . th dport vmap { tcp . 22-25 : drop, udp . 53 : accept }", "24", True),
+        ("tcp dport vmap { 80-90 : drop, 443-450 : accept }", "445", True),
+        ("tcp dport vmap { 80 : jump lan1, 443-450 : accept }", "1", False),
+        ("dnat ip to tcp dport map { 80-90 : 10.0.0.1 . 8080 }", "85", True),
+        ("dnat ip to tcp dport map { 80-90 : 10.0.0.1 . 8080 }", "10", False),
+        ("dnat ip6 to [fd00::1]:8080-8090", "8085", True),
+        ("ip saddr & 255.0.255.0 == 10.0.5.0 drop", "10.7.5.9", True),
+        ("ip saddr & 255.0.255.0 == 10.0.5.0 drop", "10.7.6.9", False),
+        ("ip saddr & 255.0.255.0 != 10.0.5.0 drop", "10.7.5.9", False),
+        ("ip saddr 10.0.0.5/255.0.0.255 drop", "10.7.7.5", True),
+        ("ip6 saddr & ffff::ff == fd00::1 drop", "fd00:1::5:1", True),
+        ('log prefix "10.0.0.0/8 dport 80-90 " drop', "10.5.5.5", False),
+        ('log prefix "10.0.0.0/8 dport 80-90 " drop', "85", False),
     ],
 )
 def test_words_of_nft_are_found_by_meaning(words: str, text: str, is_found: bool) -> None:
