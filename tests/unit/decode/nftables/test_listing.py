@@ -82,7 +82,8 @@ def test_the_last_counter_can_be_brought_up_to_date() -> None:
 def test_a_rule_of_an_implicit_chain_keeps_its_counter_beside_that_of_the_jump() -> None:
     text = "counter packets %d bytes %d jump { counter packets 7 bytes 8 jump { counter packets 9 bytes 9 accept } }"
     assert with_counters(text % (3, 4), 5, 60) == text % (5, 60)
-    assert with_counters('log prefix "{ " counter packets 1 bytes 2', 5, 6) == 'log prefix "{ " counter packets 5 bytes 6'
+    text = 'log prefix "{ " counter packets %d bytes %d'
+    assert with_counters(text % (1, 2), 5, 6) == text % (5, 6)
 
 
 def test_jumps_of_verdict_maps_are_found_and_those_in_quotes_are_not() -> None:
