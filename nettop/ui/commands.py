@@ -94,7 +94,7 @@ class CommandContext:
     live: bool = True  # a namespace is watched, not a file
     read_only: bool = False
     reading: bool = False  # a detail is open that Esc closes and in which Enter does nothing
-    leads_back: bool = False  # Esc does something: it closes a detail, leaves a group or clears a filter
+    leads_back: bool = False  # Esc does something: close a detail, leave a group, clear a filter, go back from a jump
     row: bool = True  # there is a row under the cursor
     resettable: bool = False  # it is a counter that can be reset
     sortable: bool = True  # there is a column to sort by

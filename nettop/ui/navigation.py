@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 Position = TypeVar("Position")
 LONGEST = 100  # positions kept
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A view and its state, to return to; and if a jump led there, the place it came from and the depth it led to."""
+
+    view: str
+    state: Any
+    origin: Place | None
+    depth: int
 
 
 class JumpHistory(Generic[Position]):

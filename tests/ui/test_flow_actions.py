@@ -221,6 +221,25 @@ async def test_f_in_events_puts_the_cursor_on_the_flow() -> None:
         await seen.until(lambda: ":56553" in seen.cursor_line(), "forward again")
 
 
+async def test_esc_leads_back_to_the_flow_whose_events_are_shown_but_not_past_a_view_that_was_chosen() -> None:
+    async with running(source=related()) as seen:
+        await seen.press("E")
+        await seen.see("200 events, 1 match")
+        await seen.press("slash")
+        await seen.write(" and udp")
+        await seen.press("enter")
+        await seen.see("No event matches")
+        await seen.see("Esc goes back")
+        await seen.press("escape")
+        await seen.see("[1 Flows]")
+        await seen.press("escape", "escape")
+        await seen.see("[1 Flows]")
+        await seen.press("2")
+        await seen.see("Esc clears the filter")
+        await seen.press("escape", "escape")
+        await seen.see("[2 Events]")
+
+
 async def test_a_flow_that_has_gone_is_said_and_the_person_stays() -> None:
     source = related()
     source.relations["events", "flows"] = (None, "port 56553")

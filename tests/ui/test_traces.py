@@ -132,6 +132,51 @@ async def test_r_on_a_packet_goes_to_the_rule_that_ended_it_and_t_back_to_its_pa
         assert "accept " not in seen.cursor_line()
 
 
+@pytest.mark.parametrize("size", [SMALL, WIDE])
+async def test_esc_leads_from_the_rule_of_a_step_back_to_the_step(recorded: Session, size: tuple[int, int]) -> None:
+    async with running(size, recorded) as seen:
+        await first_drop(seen)
+        await seen.press("enter")
+        await seen.see("dropped by inet fw ▸ lan ▸ blocked rule 1")
+        if size == WIDE:
+            await seen.press("tab")
+        await seen.press("k")
+        on_its_step = lambda: any("▶ " in line and " jump " in line for line in seen.lines)  # noqa: E731
+        await seen.until(on_its_step, "the step before")
+        await seen.press("R")
+        await seen.until(lambda: "→ blocked" in seen.cursor_line(), "its rule")
+        assert "Esc back" in seen.lines[-1]
+        await seen.press("d", "escape")  # what was opened there is left first
+        await seen.until(lambda: "→ blocked" in seen.cursor_line(), "its rule again")
+        await seen.press("escape")
+        await seen.see("[7 Traces]")
+        await seen.until(on_its_step, "the step it came from")
+        await seen.press("escape")
+        await seen.until(lambda: "DROP" in seen.cursor_line(), "the list")
+        await seen.press("left_square_bracket")
+        await seen.until(lambda: "→ blocked" in seen.cursor_line(), "[ leads to the rule again")
+
+
+async def test_esc_leads_through_every_jump_back_to_the_first_row(recorded: Session) -> None:
+    async with running(WIDE, recorded) as seen:
+        await seen.press("7", "slash")
+        await seen.write("verdict accept")
+        await seen.press("enter", "g", "F")
+        await seen.see("[1 Flows]")
+        await seen.until(lambda: "icmp" in seen.cursor_line(), "its flow")
+        flow = seen.cursor_line()[:60]
+        await seen.press("T", "R")
+        await seen.see("[3 Chains]")
+        await seen.press("escape")
+        await seen.see("/ icmp and (")
+        await seen.press("escape")
+        await seen.until(lambda: seen.cursor_line()[:60] == flow, "the flow")
+        await seen.press("escape")
+        await seen.see("/ verdict accept")
+        await seen.press("escape")  # no jump led to it: the filter is cleared
+        await seen.see_no("/ verdict accept")
+
+
 async def test_f_goes_to_the_flow_and_t_from_a_flow_to_its_packets(recorded: Session) -> None:
     async with running(WIDE, recorded) as seen:
         await seen.press("7", "slash")

@@ -252,16 +252,15 @@ def _show_related(screen: MainScreen, view: str, not_found: str, ident: int | No
     if ident is None and (view == "flows" or not text):
         screen.say(not_found)
         return
-    screen.show(view)
-    table_view(screen).group_by(None)
-    try:
-        display_filter = None if view == "flows" else parse(text, screen.table.filter_kind)
-    except NettopError as error:
-        screen.say(str(error), error=True)
-        return
-    screen.table.set_filter(display_filter)
-    if view == "events":
-        screen.table.set_follow(True)
-    elif ident is not None:
-        screen.table.seek(ident)
-    screen.write_bars()
+    with screen.jump(view):
+        table_view(screen).group_by(None)
+        try:
+            display_filter = None if view == "flows" else parse(text, screen.table.filter_kind)
+        except NettopError as error:
+            screen.say(str(error), error=True)
+            return
+        screen.table.set_filter(display_filter)
+        if view == "events":
+            screen.table.set_follow(True)
+        elif ident is not None:
+            screen.table.seek(ident)

@@ -146,8 +146,7 @@ def device_of(screen: MainScreen) -> None:
         if ident is None:
             screen.say("its device is not known")
             return
-        screen.show("map")
-        map_view(screen).show_row(ident)
-        screen.write_bars()
+        with screen.jump("map"):
+            map_view(screen).show_row(ident)
 
     screen.session.related(table.view, row.ident, "map", partial(screen.post, on_device))

@@ -45,7 +45,7 @@ COMMANDS: tuple[Command, ...] = (
     *map(_show, VIEWS),
     _listed("open", ("enter",), "Open: detail, group, or rules of a chain", lambda screen: screen.view.open_row(),
             "open", when=lambda context: context.row and not context.reading),
-    _listed("back", ("escape",), "Back: close, then clear filter", lambda screen: screen.back(), "back", palette=False,
+    _listed("back", ("escape",), "Back: one step out, or a jump", lambda screen: screen.back(), "back", palette=False,
             when=lambda context: context.leads_back),
     _listed("next_pane", ("tab",), "Next pane", lambda screen: screen.view.next_pane(1), palette=False),
     _listed("previous_pane", ("shift+tab",), "Previous pane", lambda screen: screen.view.next_pane(-1), palette=False),

@@ -105,10 +105,9 @@ def _ask(screen: MainScreen, request: TraceRequest) -> Awaitable[None]:
 
 def _show(screen: MainScreen, text: str = "") -> None:
     """Show the traced packets that match, the newest last."""
-    screen.show("traces")
-    screen.table.set_filter(parse(text, screen.table.filter_kind))
-    screen.table.set_follow(True)
-    screen.write_bars()
+    with screen.jump("traces"):
+        screen.table.set_filter(parse(text, screen.table.filter_kind))
+        screen.table.set_follow(True)
 
 
 def stop(screen: MainScreen) -> None:
@@ -177,11 +176,10 @@ def _go_to_rule(
         if found is None:
             screen.say("this rule is gone")
             return
-        screen.show("chains")
-        assert isinstance(screen.view, ChainsView)
-        if screen.view.matrix is not None and packet is not None:
-            screen.view.matrix.light(packet.journey, f"packet #{packet.ident}")
-        screen.view.show_rule(found)
-        screen.write_bars()
+        with screen.jump("chains"):
+            assert isinstance(screen.view, ChainsView)
+            if screen.view.matrix is not None and packet is not None:
+                screen.view.matrix.light(packet.journey, f"packet #{packet.ident}")
+            screen.view.show_rule(found)
 
     return open_with_answer(screen, partial(screen.session.rule_position, place), on_position)

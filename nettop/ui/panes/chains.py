@@ -98,9 +98,9 @@ class ChainsView(TableView):
         return (*line, ("  ", ""), *super().filters)
 
     @property
-    def leads_back(self) -> bool:
-        """True while something can be left, or the search ended."""
-        return bool(self.found) or self._isolated or super().leads_back
+    def depth(self) -> int:
+        """The number of what can be left; a search is one of them."""
+        return bool(self.found or self._isolated) + super().depth
 
     def back(self) -> None:
         """Go one step out (Esc); the search ends before that."""

@@ -84,9 +84,9 @@ class MapView(TableView):
         return upper if self._front is self.lists else self._front
 
     @property
-    def leads_back(self) -> bool:
-        """True while a list, a detail or a filter can be left."""
-        return bool(self.listed or self.drawing.lit) or super().leads_back
+    def depth(self) -> int:
+        """The number of what can be left: a list and a route are two of them."""
+        return bool(self.listed) + bool(self.drawing.lit) + super().depth
 
     @property
     def state(self) -> ViewState:

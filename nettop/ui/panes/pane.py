@@ -67,9 +67,9 @@ class Pane(Vertical, Covered):
         return self.is_open
 
     @property
-    def leads_back(self) -> bool:
-        """True while `back` does something."""
-        return False
+    def depth(self) -> int:
+        """The number of steps that `back` can go out."""
+        return 0
 
     @property
     def filters(self) -> Line:

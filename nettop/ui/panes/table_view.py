@@ -116,17 +116,12 @@ class TableView(Pane):
         return self._open and not self.detail.has_tree
 
     @property
-    def leads_back(self) -> bool:
-        """True while a detail, a group, a filter, a grouping, a child or the offer of accounting can be left."""
+    def depth(self) -> int:
+        """The number of what can be left: a detail, a group, a filter, a grouping, a child, the offer of accounting."""
         offered = self.offer is not None and self.offer.display
-        return (
-            self._open
-            or self.active.filter is not None
-            or self.in_groups
-            or self.child_in_front
-            or offered
-            or (self.grouping is not None and bool(self.grouping.opened))
-        )
+        in_group = self.grouping is not None and bool(self.grouping.opened)
+        filtered = self.active.filter is not None
+        return sum((self._open, filtered, self.in_groups, self.child_in_front, offered, in_group))
 
     @property
     def filters(self) -> Line:
@@ -143,7 +138,9 @@ class TableView(Pane):
     def state(self) -> ViewState:
         """The state of the view for `restore`."""
         grouping = None if self.grouping is None else self.grouping.state
-        return ViewState(tuple(table.state for table in self.tables), self.child_in_front, grouping)
+        row = self.active.current if self._open and not self.detail.answers else None
+        opened, in_detail = None if row is None else row.ident, self.screen.focused is self.detail.body
+        return ViewState(tuple(table.state for table in self.tables), self.child_in_front, grouping, opened, in_detail)
 
     def restore(self, state: ViewState) -> None:
         """Show again what was shown in this state."""
@@ -154,8 +151,14 @@ class TableView(Pane):
             self.grouping.restore(state.grouping)
         for table, table_state in zip(self.tables, state.tables, strict=True):
             table.restore(table_state)
+        if state.opened is not None:
+            self._open = self.active.viewport.pinned = True
         self.lay_out()
         self.focus_something()
+        if state.opened is not None:
+            self.detail.show(self.active.view, state.opened)
+            if state.in_detail:
+                self.screen.set_focus(self.detail.body)
 
     def tick(self, status: Status, paused: bool) -> None:
         """Show the running capture, the offer of accounting, and the end of the data; request what is on the screen."""

@@ -15,4 +15,6 @@ class ViewState:
     tables: tuple[TableState, ...]
     child_in_front: bool
     grouping: GroupingState | None
+    opened: int | None = None  # the row whose detail is open
+    in_detail: bool = False  # keys go to the detail
     front: str = ""  # of several tables in the same place, the view of the one that is shown

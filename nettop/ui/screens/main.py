@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import ComposeResult
 from textual.containers import Vertical
@@ -16,7 +17,7 @@ from nettop.session.base import Session
 from nettop.session.status import Status
 from nettop.text.sanitize import clean
 from nettop.ui.commands import Command, CommandContext, applies
-from nettop.ui.navigation import JumpHistory
+from nettop.ui.navigation import JumpHistory, Place
 from nettop.ui.panes.pane import Pane, ViewDef
 from nettop.ui.views import VIEWS
 from nettop.ui.widgets.bar_lines import FINAL_MODES, hints_line, typing_line
@@ -24,7 +25,7 @@ from nettop.ui.widgets.header import Header, Tabs
 from nettop.ui.widgets.prompt_request import PromptRequest
 from nettop.ui.widgets.self_drawn import Covered
 from nettop.ui.widgets.snapshot_requests import Post
-from nettop.ui.widgets.table import Table
+from nettop.ui.widgets.table import CLEARS, RETURNS, Table
 from nettop.ui.widgets.text_panes import Banner, TextPane, TooSmall
 
 if TYPE_CHECKING:
@@ -58,7 +59,9 @@ class MainScreen(Screen[None], Covered, inherit_bindings=False):
         self._mounted: dict[str, Pane] = {}
         self._current = session.first_view or self.views[0].name
         self._reported: set[str] = set()
-        self._history: JumpHistory[tuple[str, Any]] = JumpHistory()
+        self._history: JumpHistory[Place] = JumpHistory()
+        self._origin: Place | None = None  # of the jump that led here: Esc leads back to it
+        self._depth = 0  # of the view when the jump led here
         self._prompt: Prompt | None = None
         self._header = Header(id="header")
         self._tabs = Tabs(id="tabs", surface="background")
@@ -103,7 +106,22 @@ class MainScreen(Screen[None], Covered, inherit_bindings=False):
         """Go to a view. [ leads back."""
         if name != self._current:
             self.record_position()
+            self._origin = None
         self._switch(name)
+
+    @contextmanager
+    def jump(self, name: str) -> Iterator[None]:
+        """Go to a row of a view, chosen within this context. Esc leads back, once what is opened there is left."""
+        origin = self._place() if name != self._current else self._origin
+        self.show(name)
+        yield
+        self._origin, self._depth = origin, self.view.depth
+        self.write_bars()
+
+    def _name_escape(self) -> None:
+        """Let the text of a filter that matches nothing say what Esc does."""
+        if (table := self.view.active) is not None and table.esc_text in (CLEARS, RETURNS):
+            table.esc_text = CLEARS if self._origin is None else RETURNS
 
     def _switch(self, name: str) -> None:
         """Show a view. It is made when it is first shown."""
@@ -133,6 +151,7 @@ class MainScreen(Screen[None], Covered, inherit_bindings=False):
         if self.status.netns != before.netns:
             for view in self._mounted.values():
                 view.start_over()
+            self._origin = None
             self._focus_view()
         second = int(time.time())
         if second != self._second or _facts(self.status) != _facts(before):
@@ -149,6 +168,7 @@ class MainScreen(Screen[None], Covered, inherit_bindings=False):
 
     def write_bars(self) -> None:
         """Write header, tabs and keys."""
+        self._name_escape()
         width, height = self.app.size
         self._write_header()
         titles = [v.title for v in self.views]
@@ -217,7 +237,7 @@ class MainScreen(Screen[None], Covered, inherit_bindings=False):
             self.live,
             status.read_only,
             view.reading,
-            view.leads_back,
+            view.depth > 0 or self._origin is not None,
             not no_row,
             row is not None and row.resettable,
             table is not None and table.sortable,
@@ -268,8 +288,12 @@ class MainScreen(Screen[None], Covered, inherit_bindings=False):
         return lambda error: self.post(on_done, error)
 
     def back(self) -> None:
-        """Go one step out of the view."""
-        self.view.back()
+        """Go one step out of the view; from where a jump led, back to where it came from."""
+        if self._origin is not None and self.view.depth <= self._depth:
+            self.record_position()
+            self._return(self._origin)
+        else:
+            self.view.back()
         self.write_bars()
 
     def pause(self) -> None:
@@ -279,23 +303,26 @@ class MainScreen(Screen[None], Covered, inherit_bindings=False):
         self.write_bars()
         self.view.tick(self.status, self.paused)
 
-    def _position(self) -> tuple[str, Any]:
-        return self._current, self.view.state
+    def _place(self) -> Place:
+        return Place(self._current, self.view.state, self._origin, self._depth)
 
     def record_position(self) -> None:
         """Add the current position to the history before a jump: [ leads back to it."""
-        self._history.add(self._position())
+        self._history.add(self._place())
 
     def navigate(self, step: int) -> None:
         """Go back in the history (step=-1), or forward (1)."""
-        position = (self._history.back if step < 0 else self._history.forward)(self._position())
-        if position is None:
+        place = (self._history.back if step < 0 else self._history.forward)(self._place())
+        if place is None:
             self.say("no earlier position to go back to" if step < 0 else "no later position to go forward to")
             return
-        name, state = position
-        self._switch(name)
-        self.view.restore(state)
+        self._return(place)
         self.write_bars()
+
+    def _return(self, place: Place) -> None:
+        self._switch(place.view)
+        self.view.restore(place.state)
+        self._origin, self._depth = place.origin, place.depth
 
     async def open_prompt(self, request: PromptRequest) -> None:
         """Open the prompt. It is made when it is first used."""

@@ -31,7 +31,7 @@ from nettop.ui.widgets.viewport import Viewport
 
 HEADER = 1  # lines above the rows
 RESUME_AFTER = 10.0  # seconds without a key after which a paused order is live again
-_CLEARS = "clears the filter"
+CLEARS, RETURNS = "clears the filter", "goes back"  # what Esc does
 _MARGIN = 4  # rows requested above and below the screen, so that a step is drawn at once
 
 
@@ -85,7 +85,7 @@ class Table(SelfDrawn, can_focus=True):
         self.paused = self.lost = False  # lost: the anchored row has left the table, and the cursor has not moved since
         self.advice: tuple[Line, ...] = ()  # the text of an empty table, if the model has none
         self.final: tuple[Line, ...] = ()  # its text when nothing more can arrive; comes before the model's
-        self.esc_text = _CLEARS  # what Esc does when nothing matches
+        self.esc_text = CLEARS  # what Esc does when nothing matches
         self._by_key = {column.key: column for column in info.columns}
         self._widths = ContentWidths(self._by_key)
         self._layout = ColumnLayout((), 1, 0, 0, 1)
@@ -201,7 +201,7 @@ class Table(SelfDrawn, can_focus=True):
 
     def set_filter(self, display_filter: Filter | None) -> None:
         """Show only the rows that match."""
-        self.filter, self.esc_text = display_filter, _CLEARS
+        self.filter, self.esc_text = display_filter, CLEARS
         self.change(top=not self.viewport.follow)
 
     def set_scope(self, scope: int | None) -> None:
