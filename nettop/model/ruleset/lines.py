@@ -14,7 +14,7 @@ from json.encoder import encode_basestring_ascii
 from nettop.decode.nftables.listing import with_counters
 from nettop.decode.nftables.objects import NftObject
 from nettop.model.ruleset.counters import Counts
-from nettop.model.ruleset.merge import LEGACY, NFT, ChainView
+from nettop.model.ruleset.merge import IPTABLES_NFT, LEGACY, NFT, ChainView
 from nettop.model.ruleset.order import PROVEN, UNKNOWN, ties
 from nettop.model.ruleset.ruleset import Ruleset
 from nettop.model.ruleset.selection import Selection
@@ -68,7 +68,9 @@ def numbers(counts: Counts, cell: int) -> Numbers:
 
 def _tables(ruleset: Ruleset, netns: str, shown: Selection) -> Iterator[Row]:
     known = {(one.family, one.name): one for one in ruleset.raw.tables}
-    for backend, family, name in shown.tables:
+    by_iptables = ruleset.picture.tables_of_iptables()
+    for key in shown.tables:
+        backend, family, name = key
         table = known.get((family, name)) if backend != LEGACY else None
         flags, comment = (list(table.flags), table.comment) if table else ([], None)
         named = {"family": family, "table": name, "handle": table and table.handle, "flags": flags}
@@ -78,7 +80,7 @@ def _tables(ruleset: Ruleset, netns: str, shown: Selection) -> Iterator[Row]:
             **named,
             "owner": table and table.owner,
             "comment": comment,
-            "backend": backend,
+            "backend": IPTABLES_NFT if key in by_iptables else backend,
         }
 
 

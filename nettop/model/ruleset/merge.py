@@ -62,8 +62,8 @@ class ChainView:
 
     @property
     def table_key(self) -> tuple[str, str, str]:
-        """The table of the chain: backend, family, table."""
-        return self.backend, self.family, self.table
+        """The table of the chain: LEGACY, or NFT of nf_tables (one may have chains of both tools); family, table."""
+        return LEGACY if self.backend == LEGACY else NFT, self.family, self.table
 
     @property
     def priority_name(self) -> str | None:
@@ -109,9 +109,11 @@ class Picture:
     def chain(self, family: str, table: str, name: str, legacy: bool) -> ChainView | None:
         """Return a chain of iptables-legacy or of nf_tables; None if it is not known (yet)."""
         at = self.by_name.get((LEGACY if legacy else NFT, family, table, name))
-        if at is None and not legacy:
-            at = self.by_name.get((IPTABLES_NFT, family, table, name))
         return None if at is None else self.chains[at]
+
+    def tables_of_iptables(self) -> set[tuple[str, str, str]]:
+        """Return the tables (their keys) of nf_tables that have a chain of iptables-nft or its kin."""
+        return {chain.table_key for chain in self.chains if chain.backend == IPTABLES_NFT}
 
     def rules_of(self, chain: ChainView) -> list[RuleView]:
         """Return the rules of a chain, in order."""

@@ -149,8 +149,7 @@ def _in(one: NftSet | NftObject | Flowtable, tables: Iterable[_TableKey]) -> boo
 
 def _tables(ruleset: Ruleset) -> list[_TableKey]:
     """Return all tables: those of the kernel's nf_tables, then the legacy ones."""
-    backends = {chain.table_key[1:]: chain.backend for chain in ruleset.picture.chains if chain.backend != LEGACY}
-    nft = [(backends.get((one.family, one.name), NFT), one.family, one.name) for one in ruleset.raw.tables]
+    nft = [(NFT, one.family, one.name) for one in ruleset.raw.tables]
     keys = dict.fromkeys(chain.table_key for chain in ruleset.picture.chains)
     return [*nft, *(key for key in keys if key[0] == LEGACY)]
 

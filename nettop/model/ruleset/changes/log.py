@@ -20,7 +20,7 @@ from nettop.model.ruleset.changes.change import (
     table_text,
 )
 from nettop.model.ruleset.changes.elements import element_changes
-from nettop.model.ruleset.merge import LEGACY, ChainView, Key, Picture, RuleView
+from nettop.model.ruleset.merge import IPTABLES_NFT, LEGACY, ChainView, Key, Picture, RuleView
 from nettop.model.ruleset.words import chain_path, rule_text
 from nettop.text.units import clock, plural
 
@@ -182,4 +182,5 @@ def _parts(picture: Picture) -> tuple[Counter[TableKey], dict[int, ChainView], d
 def _table(sign: str, key: TableKey, picture: Picture) -> Change:
     backend, family, table = key
     counts = [chain.count for chain in picture.chains if chain.table_key == key]
-    return Change(sign, backend, f"{family} {table}", table_text(len(counts), sum(counts)), table, (family, table))
+    tool = IPTABLES_NFT if key in picture.tables_of_iptables() else backend
+    return Change(sign, tool, f"{family} {table}", table_text(len(counts), sum(counts)), table, (family, table))

@@ -22,6 +22,7 @@ from nettop.model.ruleset.find import RuleFinder
 from nettop.model.ruleset.hooks import priority_name
 from nettop.model.ruleset.rule_table import RuleTable
 from nettop.model.ruleset.ruleset import Ruleset
+from nettop.model.ruleset.selection import RuleQuery
 from nettop.model.table import SortKey, ViewSpec
 
 S = 1_000_000_000
@@ -111,6 +112,23 @@ def test_user_chains_are_nested_below_the_first_rule_that_jumps_there(feed: Feed
 def test_chains_that_jump_in_a_circle_end(feed: Feed) -> None:
     feed.poll((rule("fwd", 1, "lan"), rule("lan", 2, "blocked"), rule("blocked", 3, "lan")), [None] * 3, T0)
     assert len(feed.shown(T0)) == 4
+
+
+def test_a_table_of_iptables_may_have_chains_of_nft_that_jump_to_those_of_iptables(feed: Feed) -> None:
+    of = {"family": "ip", "table": "filter"}
+    early = base("filter", "early", priority=-5, family="ip")
+    chains = [base("filter", "FORWARD", family="ip"), early, user("filter", "DOCKER-USER", family="ip", use=2)]
+    feed.layout(chains)
+    feed.poll((rule("early", 1, "DOCKER-USER", **of), rule("DOCKER-USER", 2, **of)), [None, None], T0)
+    backends = {chain.name: chain.backend for chain in feed.ruleset.picture.chains}
+    assert backends == {"FORWARD": "iptables-nft", "early": "nft", "DOCKER-USER": "iptables-nft"}
+    rows = [(row["chain"], row["number"]) for row in feed.shown(T0)]
+    assert rows[:2] == [("early", "1"), ("  DOCKER-USER", "1")]
+    query = RuleQuery(tables=("ip filter",))
+    found = [json.loads(line) for line in lines(feed.ruleset, "gw", True, query)]
+    assert {row["chain"] for row in found if row["kind"] == "chain"} == backends.keys()
+    assert [row["backend"] for row in found if row["kind"] == "table"] == ["iptables-nft"]
+    assert [row["jumps"] for row in found if row.get("handle") == 1 and row["kind"] == "rule"] == [["DOCKER-USER"]]
 
 
 def test_rates_shares_and_the_last_minute_come_from_successive_polls(feed: Feed) -> None:
