@@ -13,7 +13,7 @@ from nettop.model.ruleset.findings import ChainFindings
 from nettop.model.ruleset.hooks import hook_rank
 from nettop.model.ruleset.merge import LEGACY, ChainView
 from nettop.model.ruleset.order import PROVEN, UNKNOWN, is_dormant, runs_at, ties, traversal
-from nettop.model.ruleset.rule_tree import filtered, own_cells, reached
+from nettop.model.ruleset.rule_tree import filtered, jumpers, own_cells, reached
 from nettop.model.ruleset.ruleset import Ruleset
 from nettop.model.ruleset.shares import Entered, entered, entries_of
 from nettop.model.table import Cell, Column, Detail, Line, Row, Snapshot, SortKey, ViewSpec
@@ -52,6 +52,7 @@ class ChainTable:
         self._natural: list[int] = []
         self._index: dict[int, int] = {}  # by ident
         self._tied: dict[int, str] = {}
+        self._jumped: dict[int, list[int]] = {}
         self._sizes: dict[int, tuple[int, int]] = {}
         self.entries = entries_of(ruleset.picture)
         self._entered: list[Entered] = []
@@ -78,8 +79,9 @@ class ChainTable:
         if self._layout == ruleset.layout_version:
             return
         picture = ruleset.picture
-        targets = reached(picture)
-        self._natural = [i for i in traversal(picture) if picture.chains[i].hook is not None or i not in targets]
+        self._jumped = jumpers(picture)
+        below = reached(picture, self._jumped)
+        self._natural = [i for i in traversal(picture) if picture.chains[i].hook is not None or i not in below]
         self._index = {chain.ident: i for i, chain in enumerate(picture.chains)}
         self._tied = ties(picture)
         self._sizes = {i: self._size(i) for i in self._natural}
@@ -121,7 +123,7 @@ class ChainTable:
         found = self.entered(index)
         cells: dict[str, Cell] = {
             "priority": (words.priority_text(chain, self._tied.get(index, "")), "number" if chain.hook else "dim"),
-            "hook": (words.hook_text(chain), "heading" if chain.hook else "dim"),
+            "hook": (words.hook_text(chain, index in self._jumped), "heading" if chain.hook else "dim"),
             "family": (chain.family, "proto"),
             "table": (chain.table, ""),
             "chain": (chain.name, "accent"),

@@ -13,7 +13,7 @@ from nettop.model import findings as shared
 from nettop.model.findings import Finding
 from nettop.model.ruleset.merge import LEGACY, ChainView, RuleView
 from nettop.model.ruleset.order import is_dormant, path_of, sees_same, traversal
-from nettop.model.ruleset.rule_tree import reached
+from nettop.model.ruleset.rule_tree import jumpers
 from nettop.model.ruleset.rule_words import arp_matches
 from nettop.model.ruleset.ruleset import Ruleset
 from nettop.model.ruleset.sets.contents import SetContents, ipsets_of, sets_of
@@ -112,7 +112,7 @@ def _rule_line(facts: Facts, rule: RuleView) -> str:
 
 
 def _unused(facts: Facts) -> Iterator[Finding]:
-    targets = reached(facts.ruleset.picture)
+    targets = jumpers(facts.ruleset.picture)
     for index in facts.order():
         chain = facts.ruleset.picture.chains[index]
         if chain.hook is None and index not in targets and not chain.references:

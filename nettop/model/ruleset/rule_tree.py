@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -133,9 +133,21 @@ def jumpers(picture: Picture) -> dict[int, list[int]]:
     return found
 
 
-def reached(picture: Picture) -> set[int]:
-    """Return the user chains that a rule jumps to."""
-    return set(jumpers(picture))
+def reached(picture: Picture, jumped: Mapping[int, list[int]]) -> set[int]:
+    """Return the user chains with a place below another: those jumped to, but one of a circle that nothing leads to."""
+    targets: dict[int, list[int]] = {}
+    for target, rules in jumped.items():
+        for at in rules:
+            targets.setdefault(picture.rules[at].chain, []).append(target)
+    below, seen = set(jumped), set[int]()
+    chains = range(len(picture.chains))
+    for index in (*(one for one in chains if one not in jumped or picture.chains[one].hook is not None), *chains):
+        todo = [index] if index not in seen else []
+        below -= set(todo)
+        while todo:
+            seen.add(one := todo.pop())
+            todo += [target for target in targets.get(one, ()) if target not in seen]
+    return below
 
 
 def own_cells(picture: Picture, index: int) -> Array:

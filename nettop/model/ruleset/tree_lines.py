@@ -11,7 +11,7 @@ from nettop.model.ruleset.counters import Counts
 from nettop.model.ruleset.lines import numbers, object_row
 from nettop.model.ruleset.merge import ChainView, Picture
 from nettop.model.ruleset.order import IP, PROVEN, UNKNOWN, is_dormant, path_of, ties, traversal
-from nettop.model.ruleset.rule_tree import RuleRow, reached, rows_of
+from nettop.model.ruleset.rule_tree import RuleRow, jumpers, reached, rows_of
 from nettop.model.ruleset.ruleset import Ruleset
 from nettop.model.ruleset.selection import RuleQuery, Selection
 from nettop.model.ruleset.set_lines import Row, element_rows, ipset_element_rows, ipset_row, set_line, set_row
@@ -37,12 +37,13 @@ _NOT_PRINTED = {"kind", "netns", "family", "table", "name", "handle", "backend",
 def tree(ruleset: Ruleset, query: RuleQuery, shown: Selection, contents: SetContents) -> Iterator[str]:
     """Yield the lines, which may hold any character. A chain is printed below the first rule that jumps to it."""
     picture, place = ruleset.picture, ""
-    below = reached(picture)
+    jumped = jumpers(picture)
+    below = reached(picture, jumped)
     tied, marks = ties(picture), set[str]()
     if not picture.chains and not ruleset.texts.legacy_errors():
         yield f"no chains: {NO_RULES}"
-    for index, rows in _trees(picture, query, shown):
-        title = _place(picture.chains[index], index in below)
+    for index, rows in _trees(picture, query, shown, below):
+        title = _place(picture.chains[index], index in below, index in jumped)
         if title != place:
             yield title
             place = title
@@ -70,10 +71,11 @@ def _part(title: str, lines: Iterable[str]) -> Iterator[str]:
         yield f"  {line}"
 
 
-def _trees(picture: Picture, query: RuleQuery, shown: Selection) -> Iterator[tuple[int, list[RuleRow]]]:
+def _trees(
+    picture: Picture, query: RuleQuery, shown: Selection, below: set[int]
+) -> Iterator[tuple[int, list[RuleRow]]]:
     """Yield each chain that has no place below another, with the rows to print."""
     chosen = set(shown.chains)
-    below = reached(picture)
     printed: set[int] = set()
     for index in traversal(picture):
         named = bool(query.chains) and index in chosen and index not in printed
@@ -96,10 +98,10 @@ def _kept(rows: list[RuleRow], shown: Selection) -> list[RuleRow]:
     return kept[::-1]
 
 
-def _place(chain: ChainView, below: bool) -> str:
+def _place(chain: ChainView, below: bool, jumped: bool) -> str:
     """Return the hook, after its path if that is not ip's; for a chain that no packet reaches by a hook, the reason."""
     if chain.hook is None:
-        named = "reached by a named map" if chain.references else "not reached by any hook"
+        named = "reached by a named map" if chain.references and not jumped else "not reached by any hook"
         return "user chains" if below else named
     if is_dormant(chain):
         return "dormant tables: these chains do not run"

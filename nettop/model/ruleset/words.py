@@ -36,9 +36,9 @@ def chain_path(chain: ChainView) -> str:
     return f"{chain.family} {chain.table} {chain.name}"
 
 
-def hook_text(chain: ChainView) -> str:
-    """Return the hook; for a user chain without a jump from a rule, whether elements of a map may jump to it."""
-    return chain.hook or ("(by a map)" if chain.references else "(no jump)")
+def hook_text(chain: ChainView, jumped: bool) -> str:
+    """Return the hook; of a user chain below no other, what leads there: a map, chains that it jumps to, or nothing."""
+    return chain.hook or ("(in a circle)" if jumped else "(by a map)" if chain.references else "(no jump)")
 
 
 def number_text(priority: int) -> str:

@@ -131,6 +131,18 @@ def test_a_table_of_iptables_may_have_chains_of_nft_that_jump_to_those_of_iptabl
     assert [row["jumps"] for row in found if row.get("handle") == 1 and row["kind"] == "rule"] == [["DOCKER-USER"]]
 
 
+def test_chains_that_only_jump_to_each_other_are_shown_and_not_as_reached(feed: Feed) -> None:
+    feed.layout([base("fw", "fwd"), *(user("fw", name, use=2) for name in ("a", "b", "own"))])
+    rules = (rule("fwd", 1), rule("a", 2, "b"), rule("b", 3, "a"), rule("own", 4, "own"))
+    feed.poll(rules, [None] * 4, T0)
+    names = [feed.ruleset.picture.chains[at].name for at in feed.chains.order()]
+    assert names == ["fwd", "a", "own"]
+    printed = list(lines(feed.ruleset, "gw", json=False))
+    assert printed[printed.index("not reached by any hook") + 1].startswith("  inet fw a ")
+    assert sum("# handle" in line for line in printed) == 4
+    assert len(feed.finder.every()) == 4
+
+
 def test_rates_shares_and_the_last_minute_come_from_successive_polls(feed: Feed) -> None:
     feed.poll(RULES, [100, 0, 0, 0, 0], T0)
     feed.poll(RULES, [160, 20, 0, 0, None], T0 + 2 * S)
