@@ -1,11 +1,12 @@
 """The packets that the kernel drops: the texts TextKind.DROPS (counts) and DROP_RECORDS (each).
 
-A malformed line is counted and skipped. Format: broker/tracing/drops.py. Names are those of the kernel that ran.
+Malformed lines are skipped. Format: broker/tracing/drops.py. Names are those of the kernel that ran.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -55,7 +56,6 @@ class DropCounts:
     since_ns: int = 0
     lost: int = 0  # drops that were not seen: the kernel's ring was full
     counts: list[DropCount] = field(default_factory=list)
-    bad_lines: int = 0
 
 
 @dataclass(slots=True)
@@ -66,22 +66,19 @@ class DropRecords:
     error: str = ""
     lost: int = 0
     records: list[DropRecord] = field(default_factory=list)
-    bad_lines: int = 0
 
 
 def decode_drop_counts(text: Text) -> DropCounts:
     """Decode the counts. Never raises."""
     found = DropCounts(text.ts_ns, _error(text))
     for words in () if found.error else _lines(text):
-        try:
+        with suppress(ValueError, KeyError):
             if len(words) == 2:
                 setattr(found, {"since": "since_ns", "lost": "lost"}[words[0]], _count(words[1]))
             else:
                 reason, function, protocol, count = words
                 counted = DropCount(reason, function.strip(_ABSENT), int(protocol, 16), _count(count))
                 found.counts.append(counted)
-        except (ValueError, KeyError):
-            found.bad_lines += 1
     return found
 
 
@@ -89,7 +86,7 @@ def decode_drop_records(text: Text) -> DropRecords:
     """Decode the drops. Never raises."""
     found = DropRecords(text.ts_ns, _error(text))
     for words in () if found.error else _lines(text):
-        try:
+        with suppress(ValueError, IndexError):
             if words[0] == "lost":
                 found.lost = _count(words[1])
                 continue
@@ -97,8 +94,6 @@ def decode_drop_records(text: Text) -> DropRecords:
             received = (None, None) if length == _ABSENT else (_count(length), device)
             place = function.strip(_ABSENT), int(protocol, 16)
             found.records.append(DropRecord(_count(ts_ns), reason, *place, *received))
-        except (ValueError, IndexError):
-            found.bad_lines += 1
     return found
 
 

@@ -1,7 +1,7 @@
 """The /proc statistics of a namespace: SNMP and TCP counters, per-CPU softnet, queues and logs of nfnetlink.
 
-They come in one TextKind.NET_STATISTICS text: blocks that begin with a line such as `== /proc/net/snmp`. A malformed
-line is counted and skipped.
+They come in one TextKind.NET_STATISTICS text: blocks that begin with a line such as `== /proc/net/snmp`. Malformed
+lines are skipped.
 """
 
 from __future__ import annotations
@@ -63,7 +63,6 @@ class NetStatistics:
     softnet: list[SoftnetCpu] = field(default_factory=list)
     queues: list[NfQueue] | None = None  # None: this kernel, or this text, has no such file
     logs: list[NfLogGroup] | None = None
-    bad_lines: int = 0
 
 
 def decode_net_statistics(body: bytes, ts_ns: int) -> NetStatistics:
@@ -95,12 +94,9 @@ def _pairs(lines: list[str], found: NetStatistics) -> None:
         proto, _, names = head.partition(":")
         owner, _, values = next(heads, "").partition(":")
         words, numbers = names.split(), [_decimal(value) for value in values.split()]
-        if proto != owner or len(words) != len(numbers):
-            found.bad_lines += 1
-            continue
-        found.counters.update(
-            (proto + word, number) for word, number in zip(words, numbers, strict=True) if number is not None
-        )
+        if proto == owner and len(words) == len(numbers):
+            counters = {proto + word: number for word, number in zip(words, numbers, strict=True) if number is not None}
+            found.counters |= counters
 
 
 def _snmp6(lines: list[str], found: NetStatistics) -> None:
@@ -108,9 +104,7 @@ def _snmp6(lines: list[str], found: NetStatistics) -> None:
     for line in lines:
         name, _, value = line.partition(" ") if "\t" not in line else line.partition("\t")
         number = _decimal(value.strip())
-        if number is None:
-            found.bad_lines += 1
-        else:
+        if number is not None:
             found.counters[name.strip()] = number
 
 
@@ -118,33 +112,26 @@ def _softnet(lines: list[str], found: NetStatistics) -> None:
     """Read lines of hexadecimal numbers. The CPU's number is the 13th on newer kernels. Offline CPUs have no line."""
     for at, line in enumerate(lines):
         words = [_hexadecimal(word) for word in line.split()]
-        if len(words) < 3 or None in words:
-            found.bad_lines += 1
-            continue
         known = [word for word in words if word is not None]
         more = known + [None] * (13 - len(known))
         cpu = at if more[12] is None else more[12]
-        if cpu >= _MAX_CPUS:
-            found.bad_lines += 1
-            continue
-        found.softnet.append(SoftnetCpu(cpu, known[0], known[1], known[2], more[9], more[10], more[11]))
+        if 3 <= len(known) == len(words) and cpu < _MAX_CPUS:
+            found.softnet.append(SoftnetCpu(cpu, known[0], known[1], known[2], more[9], more[10], more[11]))
 
 
 def _queues(lines: list[str], found: NetStatistics) -> None:
-    found.queues = [NfQueue(*words[:8]) for words in _rows(lines, 8, found)]
+    found.queues = [NfQueue(*words[:8]) for words in _rows(lines, 8)]
 
 
 def _logs(lines: list[str], found: NetStatistics) -> None:
-    found.logs = [NfLogGroup(*words[:6]) for words in _rows(lines, 6, found)]
+    found.logs = [NfLogGroup(*words[:6]) for words in _rows(lines, 6)]
 
 
-def _rows(lines: list[str], min_columns: int, found: NetStatistics) -> Iterator[list[int]]:
+def _rows(lines: list[str], min_columns: int) -> Iterator[list[int]]:
     for line in lines:
         words = [_decimal(word) for word in line.split()]
         known = [word for word in words if word is not None]
-        if len(known) < min_columns or len(known) != len(words):
-            found.bad_lines += 1
-        else:
+        if min_columns <= len(known) == len(words):
             yield known
 
 

@@ -29,7 +29,6 @@ _BY_KERNEL = (GapReason.KERNEL, GapReason.RING)
 class LedgerRow:
     """One stream's account, in records. `seen` is the sum of the others; `unknown` counts losses of unknown size."""
 
-    stream: int
     name: str
     netns: str
     seen: int
@@ -39,7 +38,6 @@ class LedgerRow:
     queue: int
     kernel: int  # the socket's buffer or the ring
     in_flight: int
-    other: int  # lost in a file or by the recorder. Not part of `seen`: the recorder only copies
     unknown: int
     unreadable: int = 0  # damaged: not or only partly shown
 
@@ -69,7 +67,7 @@ def summed(rows: Iterable[LedgerRow]) -> list[LedgerRow]:
     return list(found.values())
 
 
-_COUNTED = ("seen", "shown", "filtered", "evicted", "queue", "kernel", "in_flight", "other", "unknown", "unreadable")
+_COUNTED = ("seen", "shown", "filtered", "evicted", "queue", "kernel", "in_flight", "unknown", "unreadable")
 
 
 @dataclass(slots=True)
@@ -94,13 +92,12 @@ class _StreamAccount:
         return self.delivered - self.withheld - self.unreadable
 
     def row(self) -> LedgerRow:
-        kernel, queue, lost_file = self.kernel(), self.lost[GapReason.QUEUE], self.lost[GapReason.FILE]
+        kernel, queue = self.kernel(), self.lost[GapReason.QUEUE]
         known = self.delivered + kernel + queue
         seen = max(known, self.received or 0)
         not_shown = self.withheld + min(self.filtered + self.evicted, self.modelled)
         evicted = min(self.evicted, not_shown - self.withheld)
         return LedgerRow(
-            self.stream.id,
             self.stream.name,
             self.stream.netns,
             seen,
@@ -110,7 +107,6 @@ class _StreamAccount:
             queue,
             kernel,
             seen - known,
-            lost_file + self.lost[GapReason.RECORDER],
             self.unknown,
             self.unreadable,
         )

@@ -50,7 +50,6 @@ class NftDecoded:
     """The decoded content of one batch."""
 
     stream: int
-    seq: int
     tables: list[NftTable] = field(default_factory=list)
     chains: list[NftChain] = field(default_factory=list)
     blocks: list[RuleBlock] = field(default_factory=list)
@@ -147,7 +146,7 @@ class NftDecoder:
 
     def __call__(self, batch: Batch) -> NftDecoded:
         """Decode a batch of datagrams. Never raises: bad bytes become errors. Our own requests are skipped."""
-        out, errors = NftDecoded(batch.stream, batch.seq), ErrorRows()
+        out, errors = NftDecoded(batch.stream), ErrorRows()
         outgoing = batch.meta.outgoing if isinstance(batch.meta, NetlinkMeta) else np.zeros(len(batch), np.bool_)
         for i in range(len(batch)):
             if not outgoing[i]:

@@ -325,7 +325,7 @@ def _fields(rows: Sequence[Series]) -> ListedFields:
     def texts(name: str) -> list[str] | None:
         return [str(getattr(series.key, name)) for series in rows] if name in ("name", "group", "netns") else None
 
-    return ListedFields("counter", len(rows), numbers, texts)
+    return ListedFields(len(rows), numbers, texts)
 
 
 def _number(text: str | None) -> int | None:

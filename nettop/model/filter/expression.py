@@ -25,7 +25,6 @@ class Filter:
     """A parsed expression, independent of any table."""
 
     text: str
-    kind: str
     node: Node = field(repr=False)
     _sources: Mapping[int, str] = field(repr=False)
 
@@ -67,4 +66,4 @@ def parse(text: str, kind: str) -> Filter | None:
         return None
     parser = FilterParser(text, kind)
     node = parser.parse()
-    return Filter(text, kind, node, parser.sources)
+    return Filter(text, node, parser.sources)

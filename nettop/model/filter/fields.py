@@ -36,7 +36,6 @@ class Loaded:
 class Fields(Protocol):
     """The columns that a filter is evaluated over: a window of flows, events or packets. All arrays have length n."""
 
-    kind: str  # "flow", "event", "packet", "trace", "traced packet", "chain", "rule"
     n: int
 
     def number(self, name: str) -> Array | None:
@@ -80,7 +79,6 @@ class ByteFields(Protocol):
 class ListedFields:
     """The columns of a few rows that are Python values: without endpoints, and only computed when they are used."""
 
-    kind: str
     n: int
     _numbers: Callable[[str], Sequence[float | None] | None]  # by name of a column; None: there is no such column
     _texts: Callable[[str], Sequence[str] | None]

@@ -13,7 +13,6 @@ from nettop.decode.rtnetlink import Address, Route
 from nettop.decode.topology.objects import Neighbour, Nexthop, PolicyRule
 from nettop.linux.socket import AF_INET6
 from nettop.model.filter.fields import ListedFields
-from nettop.model.filter.vocabulary import DEVICE
 from nettop.model.map.table import MapTable
 from nettop.model.table import Cell, Column, CopyDetail, Line, Row, Snapshot, SortKey, ViewSpec, detail_line
 from nettop.model.topology import ip_words, sysctls
@@ -232,4 +231,4 @@ def _fields(listed: _Listed, entries: Sequence[Entry]) -> ListedFields:
     def texts(name: str) -> list[str] | None:
         return [reads[name](entry) for entry in entries] if name in reads else None
 
-    return ListedFields(DEVICE, len(entries), lambda name: None, texts)
+    return ListedFields(len(entries), lambda name: None, texts)

@@ -10,7 +10,6 @@ from nettop.decode.rtnetlink import Address
 from nettop.decode.topology.objects import Device
 from nettop.linux.socket import AF_INET, AF_INET6
 from nettop.model.filter.fields import ListedFields
-from nettop.model.filter.vocabulary import DEVICE
 from nettop.model.table import Cell
 from nettop.model.topology.device_words import about_namespace, closed_text, kind_text, label_text
 from nettop.model.topology.host_map import HostMap, NamespaceMap
@@ -184,7 +183,7 @@ def fields(rows: Sequence[MapRow], hosts: HostMap) -> ListedFields:
     def texts(name: str) -> list[str] | None:
         return ["\0".join(_texts(name, row, hosts)) for row in rows]
 
-    return ListedFields(DEVICE, len(rows), numbers, texts)
+    return ListedFields(len(rows), numbers, texts)
 
 
 def _number(name: str, row: MapRow) -> float | None:

@@ -38,8 +38,7 @@ class PacketTally:
 
     def __init__(self) -> None:
         self._k = [np.uint64(secrets.randbits(64) | 1) for _ in range(5)]
-        self.later_fragments = self.other = self.overflow = 0  # packets not attributed, by reason
-        self.packets = 0  # all packets added
+        self.later_fragments = self.overflow = 0  # packets not attributed, by reason
         self._cache: Array
         self._hashes: Array
         self._bytes: Array
@@ -55,7 +54,6 @@ class PacketTally:
 
     def add(self, cols: Columns, point: int) -> None:
         """Add a batch of decoded packets (Depth.PORTS). `point`: the first of the device's three capture points."""
-        self.packets += len(cols)
         rows = self._attributable(cols)
         packed, src, dst, hi, size = _keys(cols, rows, point)
         if not len(packed):
@@ -124,9 +122,7 @@ class PacketTally:
         first = have & np.uint16(pc.HAVE_IP | pc.HAVE_LATER_FRAGMENT) == pc.HAVE_IP
         layer4 = have & np.uint16(pc.HAVE_PORTS | pc.HAVE_ICMP_ID) != 0
         rows: Array = (first & (layer4 | ~_WITH_LAYER_4[cols["proto"]])).nonzero()[0]
-        later = int(np.count_nonzero(have & np.uint16(pc.HAVE_LATER_FRAGMENT)))
-        self.later_fragments += later
-        self.other += len(have) - len(rows) - later
+        self.later_fragments += int(np.count_nonzero(have & np.uint16(pc.HAVE_LATER_FRAGMENT)))
         return rows
 
     def _insert(self, hashes: Array, packed: Array, src: Array, dst: Array, hi: tuple[Array, Array] | None) -> Array:

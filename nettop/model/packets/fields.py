@@ -42,7 +42,6 @@ class PacketFields:
     _words: Mapping[str, tuple[Array, Sequence[str]]]
     _layers: Layers | None = None  # the packets' bytes: kept columns have none
     _linktype: int = -1
-    kind: str = "packet"
 
     def number(self, name: str) -> Array | None:
         """Return a column of _NUMBERS or len; None for other names."""

@@ -50,7 +50,6 @@ class Processes:
 
     def __init__(self, routing: Routing | None = None) -> None:
         self.version = 0
-        self.hostile = 0  # malformed lines of all texts
         self._routing = routing or Routing()
         self._joins: dict[int, SocketJoin] = {}
         self._bodies: dict[int, int] = {}  # hash of the last text of each namespace: most repeat
@@ -68,9 +67,7 @@ class Processes:
         body = hash(text.body)
         if self._bodies.get(netns) == body:
             return
-        table = read_sockets(text.body, self.sockets(netns))
-        self._bodies[netns], self._joins[netns] = body, SocketJoin(table)
-        self.hostile += table.hostile
+        self._bodies[netns], self._joins[netns] = body, SocketJoin(read_sockets(text.body, self.sockets(netns)))
         self.version += 1
 
     def sockets(self, netns: int) -> SocketTable:

@@ -37,7 +37,6 @@ class Socket:
     rport: int
     state: int
     uid: int
-    inode: int
     pid: int | None
     name: str  # safe for a terminal
     sharers: int  # processes that hold it
@@ -58,8 +57,6 @@ class SocketTable:
     """The sockets of a namespace, and their fields as columns."""
 
     sockets: list[Socket] = field(default_factory=list)
-    hostile: int = 0  # malformed lines
-    left_out: int = 0  # beyond MAX_SOCKETS
     lines: dict[bytes, Socket | None] = field(default_factory=dict)  # the parsed socket of each line; None: malformed
 
     def __len__(self) -> int:
@@ -78,22 +75,18 @@ class SocketTable:
 
 
 def read_sockets(body: bytes, before: SocketTable | None = None) -> SocketTable:
-    """Return the sockets of a text. Malformed lines are counted and left out.
+    """Return the sockets of a text. Malformed lines are left out, and those beyond MAX_SOCKETS.
 
     Lines that were in the text `before` are not parsed again: most sockets live longer than a few seconds.
     """
     table = SocketTable()
     known = before.lines if before is not None else {}
-    lines = [line for line in body.splitlines() if line.strip()]
-    table.left_out = max(0, len(lines) - MAX_SOCKETS)
-    lines = lines[:MAX_SOCKETS]
+    lines = [line for line in body.splitlines() if line.strip()][:MAX_SOCKETS]
     new = [line for line in lines if line not in known]
     fresh = dict(zip(new, map(_socket, _objects(new)), strict=True))
     for line in lines:
         socket = table.lines[line] = known[line] if line in known else fresh[line]
-        if socket is None:
-            table.hostile += 1
-        elif not socket.receives_nothing:
+        if socket is not None and not socket.receives_nothing:
             table.sockets.append(socket)
     return table
 
@@ -131,9 +124,9 @@ def _socket(found: object) -> Socket | None:
     )
     if local is None or remote is None or not isinstance(name, str):
         return None
-    proto, lport, rport, state, uid, inode, sharers = numbers
+    proto, lport, rport, state, uid, _, sharers = numbers
     name = _name(name[: 2 * MAX_NAME])
-    return Socket(found["family"], proto, local, lport, remote, rport, state, uid, inode, pid, name, sharers)
+    return Socket(found["family"], proto, local, lport, remote, rport, state, uid, pid, name, sharers)
 
 
 def _fits(value: object, limit: int) -> bool:

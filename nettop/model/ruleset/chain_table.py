@@ -156,7 +156,7 @@ class ChainTable:
             attribute = {"chain": "name", "verdict": "policy"}.get(name, name)
             return [getattr(chain, attribute) or "" for chain in chains] if name in _WORDS else None
 
-        return ListedFields("chain", len(chains), numbers, texts)
+        return ListedFields(len(chains), numbers, texts)
 
     def snapshot(self, spec: ViewSpec, now_ns: int) -> Snapshot:
         """Return the window of chains that spec describes."""

@@ -302,7 +302,7 @@ class RuleTable:
             known = name in ("chain", "table", "family")
             return [getattr(self._chain(row), attribute) for row in rows] if known else None
 
-        return ListedFields("rule", len(rows), numbers, texts)
+        return ListedFields(len(rows), numbers, texts)
 
     def snapshot(self, spec: ViewSpec, now_ns: int) -> Snapshot:
         """Return the window of rules that spec describes, below the chain that is its scope."""

@@ -211,4 +211,4 @@ def _fields(ruleset: Ruleset) -> ListedFields:
             return [(rule or chain).backend for chain, rule in pairs]
         return [getattr(chain, _OF_CHAIN[name]) or "" for chain in chains] if name in _OF_CHAIN else None
 
-    return ListedFields("rule", len(chains), numbers, texts)
+    return ListedFields(len(chains), numbers, texts)

@@ -49,7 +49,6 @@ class Drawing:
 
     lines: tuple[tuple[Part, ...], ...] = ()
     places: dict[int, tuple[int, int]] = field(default_factory=dict)
-    width: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +77,7 @@ def draw(scene: Scene, width: int, lit: Collection[int] = (), found: Collection[
     channel = _EDGES + _LANE * placed.lanes if placed.links else 1
     grid = _Grid(width, placed, _Sizes(box, channel), lit, found)
     lines = [*grid.lines(), *_remarks(scene, placed)]
-    return Drawing(tuple(lines), grid.places, width)
+    return Drawing(tuple(lines), grid.places)
 
 
 def _remarks(scene: Scene, placed: Placement) -> list[tuple[Part, ...]]:

@@ -109,7 +109,7 @@ def test_every_counter_of_the_kernel_has_a_meaning(name: str) -> None:
 
 def test_the_ledger_is_a_group_beside_the_kernels_counters() -> None:
     counters = CounterTable()
-    row = LedgerRow(1, "conntrack", "", 10, 7, 0, 0, 1, 2, 0, 0, 0)
+    row = LedgerRow("conntrack", "", 10, 7, 0, 0, 1, 2, 0, 0)
     counters.put_ledger([row], T0)
     group, seen, meaning = cells(counters, "conntrack", "group", "value", "meaning")
     assert (group, seen) == ("ledger", "10")
@@ -117,7 +117,7 @@ def test_the_ledger_is_a_group_beside_the_kernels_counters() -> None:
     assert "lost by the kernel 2" in meaning
     assert "filtered" not in meaning, "what is 0 needs no room on a row"
     assert cells(counters, "conntrack lost", "value") == ("3",)
-    quiet = LedgerRow(2, "nft", "", 10, 10, 0, 0, 0, 0, 0, 0, 0)
+    quiet = LedgerRow("nft", "", 10, 10, 0, 0, 0, 0, 0, 0)
     counters.put_ledger([quiet], T0)
     assert cells(counters, "nft", "meaning") == ("records of this stream, all shown",)
     ident = next(series.ident for series in counters.rows() if series.key.name == "nft")
@@ -127,9 +127,9 @@ def test_the_ledger_is_a_group_beside_the_kernels_counters() -> None:
 
 def test_a_stream_that_began_anew_counts_on_and_its_rate_is_not_that_of_the_one_before() -> None:
     counters = CounterTable()
-    before = LedgerRow(1, "conntrack", "gw-a", 5_000, 4_000, 1_000, 0, 0, 0, 0, 0, 0)
+    before = LedgerRow("conntrack", "gw-a", 5_000, 4_000, 1_000, 0, 0, 0, 0, 0)
     for second, seen in enumerate((10, 30)):
-        again = LedgerRow(2, "conntrack", "gw-a", seen, seen, 0, 0, 0, 0, 0, 0, 0)
+        again = LedgerRow("conntrack", "gw-a", seen, seen, 0, 0, 0, 0, 0, 0)
         counters.put_ledger([before, again], T0 + second * SECOND)
     assert cells(counters, "conntrack", "value", "rate") == ("5,030", "20/s")
     assert "shown 4,030" in cells(counters, "conntrack", "meaning")[0]
@@ -189,7 +189,7 @@ def test_other_counters_find_their_place_and_hostile_names_are_escaped() -> None
 
 
 def objects(*found: NftObject) -> NftDecoded:
-    return NftDecoded(1, 0, objects=list(found))
+    return NftDecoded(1, objects=list(found))
 
 
 def mark(what: str, begin: bool, complete: bool = False) -> DumpMark:
@@ -497,7 +497,7 @@ def varied() -> CounterTable:
         counters, (1, stats(CpuStats(0, T0 + SECOND, found=12, drop=0, insert=0), TableStats(T0 + SECOND, 0, 262_144)))
     )
     counters.apply(objects(NftObject("inet", "fw", "mine", "counter", 1, 1, packets=0, bytes=0)), 0, T0)
-    counters.put_ledger([LedgerRow(1, "events", "", 10, 10, 0, 0, 0, 0, 0, 0, 0)], T0)
+    counters.put_ledger([LedgerRow("events", "", 10, 10, 0, 0, 0, 0, 0, 0)], T0)
     return counters
 
 

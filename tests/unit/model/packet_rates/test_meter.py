@@ -189,8 +189,7 @@ def test_fragments_other_packets_and_errors_are_not_attributed() -> None:
         packet("0.0.0.0", 0, "0.0.0.0", 0, 0, have=0),
     )
     assert bench.bytes() == [(1500, 0)]
-    tally = bench.meter.tally
-    assert (tally.later_fragments, tally.other, tally.packets) == (1, 2, 4)
+    assert bench.meter.tally.later_fragments == 1
     assert "not counted: 1 later fragments, which have no ports" in bench.meter.notes()
 
 
@@ -230,7 +229,7 @@ def test_more_tuples_than_are_kept_are_counted_not_kept(monkeypatch: pytest.Monk
     bench.see(LAN, *(packet("10.0.0.1", port, "10.0.0.2", 80, 100) for port in range(1, 31)))
     bench.see(LAN, packet("10.0.0.1", 1, "10.0.0.2", 80, 100), packet("10.0.0.1", 77, "10.0.0.2", 80, 100))
     kept = len(bench.meter.tally)
-    assert kept <= 10 and bench.meter.tally.overflow >= 20 and bench.meter.tally.packets == 32
+    assert kept <= 10 and bench.meter.tally.overflow >= 20
     bench.meter.join(T0 + SECOND)
     bench.see(LAN, packet("10.0.0.1", 1, "10.0.0.2", 80, 100))
     assert bench.bytes(2) == [(100, 0)]  # there is room again

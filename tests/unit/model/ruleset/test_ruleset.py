@@ -62,15 +62,15 @@ class Feed:
 
     def layout(self, chains: list[NftChain], ts_ns: int = T0) -> None:
         tables = {(c.family, c.table): NftTable(c.family, c.table, (), 1, None, None) for c in chains}
-        self.dump("nft-tables", NftDecoded(1, 0, tables=list(tables.values())), ts_ns)
-        self.dump("nft-chains", NftDecoded(1, 0, chains=chains), ts_ns)
-        self.dump("nft-objects", NftDecoded(1, 0), ts_ns)
+        self.dump("nft-tables", NftDecoded(1, tables=list(tables.values())), ts_ns)
+        self.dump("nft-chains", NftDecoded(1, chains=chains), ts_ns)
+        self.dump("nft-objects", NftDecoded(1), ts_ns)
 
     def poll(self, rules: tuple[NftRule, ...], packets: list[int | None], ts_ns: int, complete: bool = True) -> None:
         counted = np.array([value is not None for value in packets], dtype=np.bool_)
         values = np.array([value or 0 for value in packets], dtype=np.uint64)
         block = RuleBlock(rules, counted, values, values * np.uint64(100))
-        self.dump("nft-rules", NftDecoded(1, 0, blocks=[block]), ts_ns, complete)
+        self.dump("nft-rules", NftDecoded(1, blocks=[block]), ts_ns, complete)
 
     def text(self, what: TextKind, body: str, ts_ns: int = T0, error: str = "") -> None:
         self.ruleset.apply(Text(2, 0, ts_ns, what, body.encode(), error), ts_ns)
@@ -219,7 +219,7 @@ def test_a_dormant_tables_chains_do_not_run_and_tie_with_none() -> None:
     feed = Feed()
     feed.layout([base("fw", "a"), base("sleepy", "b")])
     tables = [NftTable("inet", name, flags, 1, None, None) for name, flags in (("fw", ()), ("sleepy", ("dormant",)))]
-    feed.dump("nft-tables", NftDecoded(1, 0, tables=tables), T0)
+    feed.dump("nft-tables", NftDecoded(1, tables=tables), T0)
     first, second = feed.chains.snapshot(ViewSpec(("chain", "priority", "type"), height=9), T0).rows
     assert first.cells == ("a", "0 filter", "filter") and second.cells == ("b", "0 dormant", "filter")
     assert set(second.roles) == {"dim"} and "dim" not in first.roles
@@ -231,7 +231,7 @@ def test_ties_are_marked_in_text_and_tables_without_chains_named() -> None:
     feed = Feed()
     feed.layout([base("fw", "a"), base("fw", "b")])
     tables = [NftTable("inet", "fw", (), 1, None, None), NftTable("ip", "sets", (), 2, None, None)]
-    feed.dump("nft-tables", NftDecoded(1, 0, tables=tables), T0)
+    feed.dump("nft-tables", NftDecoded(1, tables=tables), T0)
     text = list(lines(feed.ruleset, "gw", json=False))
     assert sum("priority 0 filter ?" in line for line in text) == 2 and text[-1].startswith("?  ")
     assert text[text.index("tables without chains") + 1] == "  ip sets"
@@ -262,7 +262,7 @@ def interrupted(feed: Feed, rules: tuple[NftRule, ...], packets: list[int], ts_n
     values = np.array(packets, dtype=np.uint64)
     block = RuleBlock(rules, np.ones(len(rules), np.bool_), values, values)
     feed.ruleset.apply(DumpMark(1, 0, ts_ns, "nft-rules", begin=True), ts_ns)
-    feed.ruleset.apply(NftDecoded(1, 0, blocks=[block]), ts_ns)
+    feed.ruleset.apply(NftDecoded(1, blocks=[block]), ts_ns)
     feed.ruleset.apply(DumpMark(1, 0, ts_ns, "nft-rules", begin=False, interrupted=True), ts_ns)
 
 
@@ -287,7 +287,7 @@ def test_a_table_that_was_made_again_has_no_words_of_the_one_before(feed: Feed) 
     feed.texts(TABLED.format(1, "udp dport 1 accept"))
     assert [r.text for r in feed.ruleset.picture.rules] == ["udp dport 1 accept"]
     again = NftTable("inet", "fw", (), 2, None, None)
-    feed.dump("nft-tables", NftDecoded(1, 0, tables=[again]), T0 + S)
+    feed.dump("nft-tables", NftDecoded(1, tables=[again]), T0 + S)
     feed.poll(RULES[:1], [0], T0 + S)
     assert [r.text for r in feed.ruleset.picture.rules] == [None]
     feed.texts(TABLED.format(2, "udp dport 2 accept"), ts_ns=T0 + 2 * S)
@@ -298,7 +298,7 @@ def test_words_of_a_table_made_again_while_it_was_dumped_are_not_shown(feed: Fee
     again = NftTable("inet", "fw", (), 2, None, None)
     feed.poll(RULES[:1], [0], T0)  # after the tables of `layout`, whose handle is 1
     feed.texts(TABLED.format(1, "udp dport 1 accept"))
-    feed.dump("nft-tables", NftDecoded(1, 0, tables=[again]), T0 + 1)
+    feed.dump("nft-tables", NftDecoded(1, tables=[again]), T0 + 1)
     assert [r.text for r in feed.ruleset.picture.rules] == [None]
     feed.texts(TABLED.format(2, "udp dport 2 accept"), ts_ns=T0 + 2)
     assert [r.text for r in feed.ruleset.picture.rules] == [None]  # the rules may still be those of table 1
