@@ -13,21 +13,18 @@ from collections.abc import Callable, Mapping
 from typing import ClassVar
 
 from textual import events
-from textual.app import App
 from textual.binding import Binding, BindingType
 
 from nettop.session.base import Session
 from nettop.ui.actions.registry import COMMANDS
 from nettop.ui.commands import bindings
-from nettop.ui.palette import NoColour, Palette, css_variables, textual_theme
+from nettop.ui.palette import ColouredApp, Palette
 from nettop.ui.screens.main import MainScreen
 from nettop.ui.theme import FALLBACK, Theme
 
 KEYS_LAST = 1.0  # seconds after a key in which another key is likely
-TURN, BUSY_TURN = (
-    0.001,
-    sys.getswitchinterval(),
-)  # seconds that a busy thread keeps the interpreter: in that time, and otherwise
+# Seconds that a busy thread keeps the interpreter: in that time, and otherwise.
+TURN, BUSY_TURN = 0.001, sys.getswitchinterval()
 SETTLED = 1.5  # seconds after which all objects made at the start exist
 
 
@@ -44,12 +41,10 @@ class _Main(MainScreen, inherit_bindings=False):
     BINDINGS: ClassVar[list[BindingType]] = bindings(COMMANDS, "command")
 
 
-class NettopApp(App[int], inherit_bindings=False):
+class NettopApp(ColouredApp[int], inherit_bindings=False):
     """Shows one session. The return value is the exit code."""
 
     TITLE = "nettop"
-    ENABLE_COMMAND_PALETTE = False
-    ALLOW_SELECT = False
     BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+z", "suspend_process", show=False, priority=True)]
     CSS = """
     Toast { background: $nt-bar; color: $nt-text; width: auto; max-width: 90%; padding: 0 1; height: auto; }
@@ -59,9 +54,7 @@ class NettopApp(App[int], inherit_bindings=False):
     def __init__(
         self, session: Session, theme: Theme = FALLBACK, themes: Mapping[str, Theme] | None = None, banner: str = ""
     ) -> None:
-        colour = "NO_COLOR" not in os.environ
-        self.palette = Palette(theme, colour)
-        super().__init__()
+        super().__init__(theme)
         self.session = session
         self.themes = dict(themes or {theme.name: theme})
         self.last_input = time.monotonic()
@@ -71,20 +64,11 @@ class NettopApp(App[int], inherit_bindings=False):
         self._loop_: asyncio.AbstractEventLoop | None = None
         self._keys_end: asyncio.TimerHandle | None = None
         self._run_context = contextvars.copy_context()
-        if not colour:
-            self._filters = [NoColour()]
-        self.apply_theme(theme)
-
-    def get_theme_variable_defaults(self) -> dict[str, str]:
-        """Return our CSS variables, independent of the Textual theme."""
-        return css_variables(self.palette.theme)
 
     def apply_theme(self, theme: Theme) -> None:
         """Switch to this theme and draw every widget again."""
         self.palette = Palette(theme, self.palette.colour)
-        css_theme = textual_theme(theme)
-        self.register_theme(css_theme)
-        self.theme = css_theme.name
+        self.use(theme)
         if self.is_running:
             self.refresh_css(animate=False)
             for widget in self.screen.walk_children():

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any
 
-Position = TypeVar("Position")
-LONGEST = 100  # positions kept
+LONGEST = 100  # places kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,28 +18,25 @@ class Place:
     depth: int
 
 
-class JumpHistory(Generic[Position]):
-    """Positions behind and ahead, as in a browser: a new jump clears those ahead."""
+class JumpHistory:
+    """Places behind and ahead, as in a browser: a new jump clears those ahead."""
 
     def __init__(self) -> None:
-        self._behind: list[Position] = []
-        self._ahead: list[Position] = []
+        self._behind: list[Place] = []
+        self._ahead: list[Place] = []
 
-    def add(self, position: Position) -> None:
-        """Add the position from which a jump starts."""
-        self._behind = [*self._behind, position][-LONGEST:]
+    def add(self, place: Place) -> None:
+        """Add the place from which a jump starts."""
+        self._behind = [*self._behind, place][-LONGEST:]
         self._ahead.clear()
 
-    def back(self, now: Position) -> Position | None:
-        """Return the position before the last jump; None if there is none. `now` can be reached by forward()."""
-        if not self._behind:
-            return None
-        self._ahead.append(now)
-        return self._behind.pop()
+    def go(self, step: int, now: Place) -> Place | None:
+        """Return the place before the last jump (-1), or the one gone back from (1); None if there is none.
 
-    def forward(self, now: Position) -> Position | None:
-        """Return the position from which back() was called; None if there is none."""
-        if not self._ahead:
+        The opposite step leads to `now` again.
+        """
+        source, opposite = (self._behind, self._ahead) if step < 0 else (self._ahead, self._behind)
+        if not source:
             return None
-        self._behind.append(now)
-        return self._ahead.pop()
+        opposite.append(now)
+        return source.pop()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Protocol, cast
+from typing import Protocol, TypeVar, cast
 
 from rich.segment import Segment
 from rich.style import Style
+from textual.app import App
 from textual.color import Color
 from textual.dom import DOMNode
 from textual.filter import LineFilter
@@ -18,6 +20,7 @@ from nettop.ui.theme import Theme
 
 _BOLD = {"heading", "key", "bad", "accent"}
 _REVERSED = {"cursor", "bar_marked"}
+Result = TypeVar("Result")
 
 
 class Palette:
@@ -44,6 +47,30 @@ class Palette:
         roles, surfaces = self.theme.roles, self.theme.surfaces
         background = surfaces["cursor" if surface == "bar_marked" else surface]
         return Style(color=roles[role or "text"], bgcolor=background, bold=bold or None)
+
+
+class ColouredApp(App[Result], inherit_bindings=False):
+    """An app in the colours of a theme; without any if the environment has NO_COLOR."""
+
+    ENABLE_COMMAND_PALETTE = False
+    ALLOW_SELECT = False
+
+    def __init__(self, theme: Theme) -> None:
+        self.palette = Palette(theme, "NO_COLOR" not in os.environ)  # Textual asks for the CSS variables at once
+        super().__init__()
+        if not self.palette.colour:
+            self._filters = [NoColour()]
+        self.use(theme)
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        """Return our CSS variables, independent of the Textual theme."""
+        return css_variables(self.palette.theme)
+
+    def use(self, theme: Theme) -> None:
+        """Give Textual's own widgets the colours of this theme."""
+        css_theme = textual_theme(theme)
+        self.register_theme(css_theme)
+        self.theme = css_theme.name
 
 
 class ThemedApp(Protocol):

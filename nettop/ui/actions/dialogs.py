@@ -45,12 +45,6 @@ _EXAMPLES = {
 }  # by kind of filter
 
 
-def table_view(screen: MainScreen) -> TableView:
-    """Return the view on the screen, for a command of views that have a table."""
-    assert isinstance(screen.view, TableView)
-    return screen.view
-
-
 def filter_or_find(screen: MainScreen) -> Awaitable[None]:
     """Ask for the display filter of the table in front (`/`); for rules also for a text to find."""
     if not isinstance(screen.view, ChainsView):
@@ -93,7 +87,7 @@ def rule_changes(screen: MainScreen) -> Awaitable[None]:
             screen.say("no rule has changed since nettop started to watch")
             return None
         choices = [Choice(str(at), _changed(*one), clean(one[0].by or "by ?")) for at, one in enumerate(changes)]
-        find = lambda answer: _view_of_chains(screen).find(changes[int(answer[0])][1].found)  # noqa: E731
+        find = lambda answer: screen.view_as(ChainsView).find(changes[int(answer[0])][1].found)  # noqa: E731
         return choose(screen, "Changes of chains, rules and elements of sets", choices, find, search=True)
 
     return open_with_answer(screen, screen.session.rule_changes, on_commits)
@@ -102,11 +96,6 @@ def rule_changes(screen: MainScreen) -> Awaitable[None]:
 def _changed(commit: Commit, change: Change) -> str:
     """Return `12:04:30 + inet fw lan 3  tcp dport 80 drop`."""
     return clean(f"{clock(commit.ts_ns)} {change.sign} {change.where}  {change.text}")
-
-
-def _view_of_chains(screen: MainScreen) -> ChainsView:
-    assert isinstance(screen.view, ChainsView)
-    return screen.view
 
 
 def findings(screen: MainScreen) -> Awaitable[None]:
@@ -174,7 +163,7 @@ def group(screen: MainScreen) -> Awaitable[None]:
     """Ask by which key flows are grouped, if at all."""
     from nettop.model.flow_groups.table import GROUPS
 
-    grouping = table_view(screen).grouping
+    grouping = screen.view_as(TableView).grouping
     now = "" if grouping is None or grouping.by is None else grouping.by
     choices = [Choice(key, title.lower(), "now" if key == now else "") for key, title in GROUPS.items()]
     choices.append(Choice("", "not grouped", "" if now else "now"))
@@ -184,7 +173,7 @@ def group(screen: MainScreen) -> Awaitable[None]:
 
 def _group_by(screen: MainScreen, by: str | None) -> None:
     screen.record_position()
-    table_view(screen).group_by(by)
+    screen.view_as(TableView).group_by(by)
     screen.write_bars()
 
 

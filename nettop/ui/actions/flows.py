@@ -17,7 +17,7 @@ from nettop.session.status import shown_netns
 from nettop.text.sanitize import clean
 from nettop.text.units import grouped, plural
 from nettop.ui.actions.choosing import choose, confirm
-from nettop.ui.actions.dialogs import capture, table_view
+from nettop.ui.actions.dialogs import capture
 from nettop.ui.panes.table_view import TableView
 from nettop.ui.screens.pending import WatchContext, has_ended, open_with_answer
 from nettop.ui.widgets.choices import Choice
@@ -253,7 +253,7 @@ def _show_related(screen: MainScreen, view: str, not_found: str, ident: int | No
         screen.say(not_found)
         return
     with screen.jump(view):
-        table_view(screen).group_by(None)
+        screen.view_as(TableView).group_by(None)
         try:
             display_filter = None if view == "flows" else parse(text, screen.table.filter_kind)
         except NettopError as error:

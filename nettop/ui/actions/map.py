@@ -24,20 +24,14 @@ if TYPE_CHECKING:
     from nettop.ui.screens.main import MainScreen
 
 
-def map_view(screen: MainScreen) -> MapView:
-    """Return the map on the screen, for its commands."""
-    assert isinstance(screen.view, MapView)
-    return screen.view
-
-
 def list_(what: str) -> Callable[[MainScreen], None]:
     """Return the command that opens a list of the row under the cursor."""
-    return lambda screen: map_view(screen).open_list(what)
+    return lambda screen: screen.view_as(MapView).open_list(what)
 
 
 def with_detail(screen: MainScreen, then: Callable[[MapDetail], Awaitable[None] | None]) -> Awaitable[None] | None:
     """Call `then` with what is under the cursor of the map. Report a row that is gone."""
-    table = map_view(screen).pointing
+    table = screen.view_as(MapView).pointing
     row = table.current
     if row is None:
         screen.say("there is nothing under the cursor")
@@ -60,7 +54,7 @@ def enter(screen: MainScreen) -> Awaitable[None] | None:
 def _enter(screen: MainScreen, found: MapDetail) -> None:
     name = found.label or "the host"
     if found.here and screen.session.status().mode != "GONE":
-        map_view(screen).open_detail()
+        screen.view_as(MapView).open_detail()
     elif found.closed:
         screen.say(f"{name}: {found.closed}", error=True)
     else:
@@ -127,7 +121,7 @@ def findings(screen: MainScreen) -> Awaitable[None]:
             ident = found[int(answer[0])][1]
             if ident is not None:
                 screen.record_position()
-                map_view(screen).show_row(ident)
+                screen.view_as(MapView).show_row(ident)
 
         return choose(screen, "Findings", choices, on_chosen, search=True)
 
@@ -147,6 +141,6 @@ def device_of(screen: MainScreen) -> None:
             screen.say("its device is not known")
             return
         with screen.jump("map"):
-            map_view(screen).show_row(ident)
+            screen.view_as(MapView).show_row(ident)
 
     screen.session.related(table.view, row.ident, "map", partial(screen.post, on_device))

@@ -17,9 +17,9 @@ from nettop.session.trace_actions import MetRule
 from nettop.text.sanitize import clean
 from nettop.text.units import plural
 from nettop.ui.actions.choosing import choose
-from nettop.ui.actions.dialogs import table_view
 from nettop.ui.actions.flows import in_shown_netns
 from nettop.ui.panes.chains import ChainsView
+from nettop.ui.panes.table_view import TableView
 from nettop.ui.screens.pending import WatchContext, has_ended, open_with_answer
 from nettop.ui.widgets.choices import Choice
 from nettop.ui.widgets.prompt_request import PromptRequest
@@ -137,7 +137,7 @@ def rule(screen: MainScreen) -> Awaitable[None] | None:
     """
     if screen.table.view != "traces":
         return _of_row(screen, partial(_choose_rule, screen))
-    row, detail = screen.table.current, table_view(screen).detail
+    row, detail = screen.table.current, screen.view_as(TableView).detail
     if row is None:
         screen.say("there is no packet here")
         return None
@@ -177,9 +177,9 @@ def _go_to_rule(
             screen.say("this rule is gone")
             return
         with screen.jump("chains"):
-            assert isinstance(screen.view, ChainsView)
-            if screen.view.matrix is not None and packet is not None:
-                screen.view.matrix.light(packet.journey, f"packet #{packet.ident}")
-            screen.view.show_rule(found)
+            view = screen.view_as(ChainsView)
+            if view.matrix is not None and packet is not None:
+                view.matrix.light(packet.journey, f"packet #{packet.ident}")
+            view.show_rule(found)
 
     return open_with_answer(screen, partial(screen.session.rule_position, place), on_position)

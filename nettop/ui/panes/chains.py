@@ -11,9 +11,8 @@ from textual.app import ComposeResult
 from nettop.model.ruleset.find import Hit
 from nettop.model.table import RULE_WORDS, Line, Row
 from nettop.session.status import Status
-from nettop.ui.panes.pane import PaneHost, ViewDef
+from nettop.ui.panes.pane import PaneHost, ViewDef, ViewState
 from nettop.ui.panes.table_view import TableView
-from nettop.ui.panes.view_state import ViewState
 from nettop.ui.strips import keys_line
 from nettop.ui.widgets.matrix import MatrixTable
 from nettop.ui.widgets.table import Table

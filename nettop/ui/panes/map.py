@@ -17,9 +17,8 @@ from nettop.model.map.table import MapSnapshot
 from nettop.model.map_findings.findings import where
 from nettop.model.table import Detail, Line
 from nettop.session.status import Status
-from nettop.ui.panes.pane import PaneHost, ViewDef
+from nettop.ui.panes.pane import PaneHost, ViewDef, ViewState
 from nettop.ui.panes.table_view import TableView
-from nettop.ui.panes.view_state import ViewState
 from nettop.ui.widgets.bar_lines import title_line
 from nettop.ui.widgets.map_drawing import DrawingTable
 from nettop.ui.widgets.map_tree import MapTree

@@ -1,4 +1,4 @@
-"""The body of a view: its interface to the main screen, and the definition that it is made from."""
+"""The body of a view: its interface to the main screen, its saved state, and the definition that it is made from."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from textual.message import Message
 from nettop.model.table import Line
 from nettop.session.base import Session
 from nettop.session.status import Status
+from nettop.ui.panes.grouping import GroupingState
 from nettop.ui.widgets.self_drawn import Covered
 from nettop.ui.widgets.snapshot_requests import Post
 from nettop.ui.widgets.table import Table
+from nettop.ui.widgets.viewport import TableState
 
 
 class PaneHost(Protocol):
@@ -106,6 +108,18 @@ class Pane(Vertical, Covered):
     def copy_text(self) -> str:
         """Return the text that `y` copies."""
         return ""
+
+
+@dataclass(frozen=True, slots=True)
+class ViewState:
+    """The state of a view that is a table at one time, to return to it."""
+
+    tables: tuple[TableState, ...]
+    child_in_front: bool
+    grouping: GroupingState | None
+    opened: int | None = None  # the row whose detail is open
+    in_detail: bool = False  # keys go to the detail
+    front: str = ""  # of several tables in the same place, the view of the one that is shown
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,7 @@ from nettop.session.status import Status
 from nettop.ui.panes.child import ChildTable
 from nettop.ui.panes.detail import DetailPane
 from nettop.ui.panes.grouping import Grouping
-from nettop.ui.panes.pane import Pane, PaneHost, ViewDef
-from nettop.ui.panes.view_state import ViewState
+from nettop.ui.panes.pane import Pane, PaneHost, ViewDef, ViewState
 from nettop.ui.strips import keys_line, spread
 from nettop.ui.widgets.painter import row_text
 from nettop.ui.widgets.table import Table

@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from textual.app import ComposeResult
 from textual.containers import Vertical
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 TICK = 0.15  # seconds between requests to the session: a new flow is on the screen within 200 ms
 _READ_ONLY = "--read-only"
+Body = TypeVar("Body", bound=Pane)
 
 
 class _Body(Vertical, Covered):
@@ -59,7 +60,7 @@ class MainScreen(Screen[None], Covered, inherit_bindings=False):
         self._mounted: dict[str, Pane] = {}
         self._current = session.first_view or self.views[0].name
         self._reported: set[str] = set()
-        self._history: JumpHistory[Place] = JumpHistory()
+        self._history = JumpHistory()
         self._origin: Place | None = None  # of the jump that led here: Esc leads back to it
         self._depth = 0  # of the view when the jump led here
         self._prompt: Prompt | None = None
@@ -94,6 +95,11 @@ class MainScreen(Screen[None], Covered, inherit_bindings=False):
     def view(self) -> Pane:
         """The view on the screen."""
         return self._mounted[self._current]
+
+    def view_as(self, kind: type[Body]) -> Body:
+        """Return the view on the screen, for a command of views of this kind."""
+        assert isinstance(self.view, kind)
+        return self.view
 
     @property
     def table(self) -> Table:
@@ -312,7 +318,7 @@ class MainScreen(Screen[None], Covered, inherit_bindings=False):
 
     def navigate(self, step: int) -> None:
         """Go back in the history (step=-1), or forward (1)."""
-        place = (self._history.back if step < 0 else self._history.forward)(self._place())
+        place = self._history.go(step, self._place())
         if place is None:
             self.say("no earlier position to go back to" if step < 0 else "no later position to go forward to")
             return

@@ -29,11 +29,6 @@ class WatchContext:
         """True if the same namespace is watched, and no switch is pending."""
         return self._screen.session.views is self._views and self._screen not in _SWITCHING
 
-    @property
-    def can_open(self) -> bool:
-        """True if a dialog may open: the namespace is unchanged, no dialog and no prompt is open."""
-        return self.unchanged and self._screen.app.screen is self._screen and not self._screen.typing
-
     def push(self, dialog: Dialog[Answer], on_answer: Callable[[Answer | None], None]) -> Awaitable[None]:
         """Open a dialog about this namespace. If another one is watched it closes, and its answer is ignored."""
 
@@ -62,7 +57,8 @@ def open_with_answer(
     opened: asyncio.Future[Awaitable[None] | None] = asyncio.get_running_loop().create_future()
 
     def on_answer(*found: object) -> None:
-        opening = open_dialog(*found) if context.can_open else None
+        can_open = context.unchanged and screen.app.screen is screen and not screen.typing
+        opening = open_dialog(*found) if can_open else None
         if not opened.done():
             opened.set_result(opening)
 

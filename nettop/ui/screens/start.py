@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
+import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from textual.app import App, ComposeResult
+from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Center, Middle, Vertical
 from textual.events import Key
 
 from nettop.errors import UsageError
-from nettop.model.table import Line
 from nettop.text.sanitize import clean
-from nettop.ui.palette import NoColour, Palette, css_variables, textual_theme
+from nettop.ui.palette import ColouredApp
 from nettop.ui.strips import keys_line
 from nettop.ui.theme import Theme
 from nettop.ui.widgets.choices import Choice, Choices
@@ -46,18 +46,9 @@ def _check_file(text: str) -> None:
         raise UsageError("no such file")
 
 
-def wrapped(text: str, width: int) -> list[Line]:
-    """Return a text wrapped to lines of at most `width` characters."""
-    import textwrap
-
-    return [((line, ""),) for line in textwrap.wrap(clean(text), width)]
-
-
-class StartApp(App[StartChoice], inherit_bindings=False):
+class StartApp(ColouredApp[StartChoice], inherit_bindings=False):
     """The app of the start screen. Its return value is the choice, or None."""
 
-    ENABLE_COMMAND_PALETTE = False
-    ALLOW_SELECT = False
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("q,ctrl+c,escape", "leave", "Leave", show=False),
         Binding("ctrl+z", "suspend_process", show=False),
@@ -69,23 +60,12 @@ class StartApp(App[StartChoice], inherit_bindings=False):
     """
 
     def __init__(self, reason: str, theme: Theme) -> None:
-        colour = "NO_COLOR" not in os.environ
-        self.palette = Palette(theme, colour)
-        super().__init__()
-        if not colour:
-            self._filters = [NoColour()]
+        super().__init__(theme)
         self.reason = reason
-        css_theme = textual_theme(theme)
-        self.register_theme(css_theme)
-        self.theme = css_theme.name
         self.choices = Choices(_CHOICES)
         self._reason_pane = TextPane(surface="dialog")
         self._hints = TextPane(surface="dialog")
         self._prompt: Prompt | None = None
-
-    def get_theme_variable_defaults(self) -> dict[str, str]:
-        """Return our CSS variables, independent of the Textual theme."""
-        return css_variables(self.palette.theme)
 
     def compose(self) -> ComposeResult:
         """Yield the reason, the choices and the keys."""
@@ -105,7 +85,7 @@ class StartApp(App[StartChoice], inherit_bindings=False):
     def on_resize(self) -> None:
         """Wrap the reason for the new width."""
         width = min(72, self.size.width * 96 // 100) - 6
-        text = [((" ", ""), *line) for line in wrapped(self.reason, max(10, width))]
+        text = [((" ", ""), (line, "")) for line in textwrap.wrap(clean(self.reason), max(10, width))]
         self._reason_pane.styles.height = len(text) + 1
         self._reason_pane.write(text)
 

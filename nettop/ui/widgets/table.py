@@ -26,8 +26,7 @@ from nettop.ui.widgets.column_titles import fitted
 from nettop.ui.widgets.painter import Painter
 from nettop.ui.widgets.self_drawn import SelfDrawn
 from nettop.ui.widgets.snapshot_requests import Post, SnapshotRequests
-from nettop.ui.widgets.table_state import TableState
-from nettop.ui.widgets.viewport import Viewport
+from nettop.ui.widgets.viewport import TableState, Viewport
 
 HEADER = 1  # lines above the rows
 RESUME_AFTER = 10.0  # seconds without a key after which a paused order is live again

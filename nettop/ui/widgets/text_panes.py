@@ -137,24 +137,23 @@ class ScrollPane(SelfDrawn, can_focus=True):
 
     def action_move(self, where: str) -> None:
         """Scroll by one of the keys of MOVES."""
-        page = max(1, self.size.height - 1)
-        steps = {"down": 1, "up": -1, "page_down": page, "page_up": -page, "top": -len(self.text)}
-        self.first += steps.get(where, len(self.text) if where == "bottom" else 0)
-        self.shift += {"right": 8, "left": -8}.get(where, 0)
-        self._clamp()
-        self.refresh()
+        page, every = max(1, self.size.height - 1), len(self.text)
+        steps = {"down": 1, "up": -1, "page_down": page, "page_up": -page, "top": -every, "bottom": every}
+        self._scroll(steps.get(where, 0), {"right": 8, "left": -8}.get(where, 0))
 
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
         """Scroll three lines down."""
         event.stop()
-        self.first += 3
-        self._clamp()
-        self.refresh()
+        self._scroll(3)
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
         """Scroll three lines up."""
         event.stop()
-        self.first -= 3
+        self._scroll(-3)
+
+    def _scroll(self, lines: int, cells: int = 0) -> None:
+        self.first += lines
+        self.shift += cells
         self._clamp()
         self.refresh()
 

@@ -7,9 +7,11 @@ there is no anchor, so that a live order can be watched.
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 
-from nettop.model.table import Row, Snapshot
+from nettop.model.filter.expression import Filter
+from nettop.model.table import Row, Snapshot, SortKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,17 +21,6 @@ class Shown:
     snapshot: Snapshot
     first: int
     index: int
-
-
-@dataclass(frozen=True, slots=True)
-class ViewportState:
-    """A saved position of the cursor and its viewport, to come back to."""
-
-    first: int
-    index: int
-    ident: int | None
-    follow: bool
-    matched: int
 
 
 class Viewport:
@@ -125,11 +116,11 @@ class Viewport:
         self.ident, self._seeking, self._pending_shift = ident, True, 0
 
     @property
-    def state(self) -> ViewportState:
-        """The position now, to come back to."""
-        return ViewportState(self.first, self.index, self.ident, self.follow, self.matched)
+    def state(self) -> Viewport:
+        """A copy, to come back to this position."""
+        return copy(self)
 
-    def restore(self, state: ViewportState) -> None:
+    def restore(self, state: Viewport) -> None:
         """Go back to a saved position: to the same row, if it still exists."""
         self._hold()
         self.first, self.index, self.ident, self.follow = state.first, state.index, state.ident, state.follow
@@ -207,6 +198,16 @@ class Viewport:
         self._anchor_to_cursor()
         if self.shown is not None and _covers(self.shown.snapshot, self.first, self.height):
             self.shown = Shown(self.shown.snapshot, self.first, self.index)
+
+
+@dataclass(frozen=True, slots=True)
+class TableState:
+    """The filter, order and position of a table, to come back to."""
+
+    filter: Filter | None
+    sort: tuple[SortKey, ...]
+    scope: int | None
+    viewport: Viewport
 
 
 def _covers(snapshot: Snapshot, first: int, height: int) -> bool:
