@@ -98,7 +98,7 @@ async def test_enter_shows_the_steps_and_enter_on_a_step_its_rule(recorded: Sess
         await seen.see("[7 Traces]")
 
 
-@pytest.mark.parametrize("size", [SMALL, (120, 16), WIDE])
+@pytest.mark.parametrize("size", [SMALL, (120, 16), (120, 40), WIDE])
 async def test_the_detail_begins_at_the_step_that_ended_it(recorded: Session, size: tuple[int, int]) -> None:
     async with running(size, recorded) as seen:
         await first_drop(seen)
@@ -107,6 +107,10 @@ async def test_the_detail_begins_at_the_step_that_ended_it(recorded: Session, si
         await seen.until(
             lambda: any(" 1  drop " in line and "ip daddr" in line for line in seen.lines), "the last step"
         )
+        if size != (120, 16):
+            assert "  DROP  dropped by inet fw ▸ lan ▸ blocked rule 1" in seen.text
+        if size == (120, 40):
+            assert "ITS WAY" in seen.text and "postrouting not reached" in seen.text
         if size == WIDE:
             assert any("dropped by" in line and ", reached by " in line for line in seen.lines), seen.text
 

@@ -206,7 +206,7 @@ class ChainTable:
         if not self._ruleset.picture.chains and not self._ruleset.texts.legacy_errors():
             notes.append(((f"No chains: {words.NO_RULES}.", ""),))
         elif self._ruleset.stale():
-            notes.append((("The rules' words are older than the ruleset: they are being read again.", "warn"),))
+            notes.append((("The rules' words are older than the ruleset, until it is read again.", "warn"),))
         elif missing := self._ruleset.picture.missing_texts:
             notes.append(((f"{plural(missing, 'rule')} without words: their tool did not print them", "warn"),))
         if bare := self._ruleset.tables_without_chains():

@@ -84,6 +84,11 @@ class Raw:
     sets: Sets = field(default_factory=Sets)
     interrupted: bool = False  # the ruleset changed during the dump of the rules: some may be missing, or in it twice
 
+    @property
+    def parts(self) -> tuple[NftTable | NftChain | NftRule, ...]:
+        """Tables, chains and rules."""
+        return *self.tables, *self.chains, *self.rules
+
 
 @dataclass(slots=True)
 class Picture:

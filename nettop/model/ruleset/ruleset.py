@@ -19,7 +19,7 @@ from nettop.model.ruleset.opened_sets import OpenedSets
 from nettop.model.ruleset.order import prove
 from nettop.model.ruleset.rule_tree import RuleRow, tree_of
 from nettop.model.ruleset.sets.contents import SET_DUMPS, SetsDecoded, VerdictBranch
-from nettop.model.ruleset.texts import LEGACY_FAMILY, RULESET_KINDS, RulesetTexts, TableKey, with_new_rules
+from nettop.model.ruleset.texts import LEGACY_FAMILY, RULESET_KINDS, RulesetTexts, TableKey, with_new_parts
 
 _INTERRUPTED_AFTER_NS = 1_000_000_000  # an interrupted dump replaces one that is older
 _REST_NS_A_RULE = 1_000_000  # of the dump before: to join 10,000 changed rules takes 150 ms, at most 2 % of a core
@@ -252,9 +252,9 @@ class Ruleset:
         if mark.what == "nft-rules" and self.raw.interrupted != mark.interrupted:
             self.raw.interrupted, self._dirty = mark.interrupted, True
         before, self._dumped_ns[mark.what] = self._dumped_ns.get(mark.what), pending.begun_ns
-        rules = self.raw.rules
+        parts = self.raw.parts
         if self._store(pending) and before is not None and self.changed_ns <= before:  # it was not announced (yet)
-            self._changed(pending.begun_ns, with_new_rules(rules, self.raw.rules) if mark.what == "nft-rules" else None)
+            self._changed(pending.begun_ns, with_new_parts(parts, self.raw.parts))
         self._join_pending = True
         if mark.what in _COUNTED:
             self._uncounted[mark.what] = mark.ts_ns

@@ -10,6 +10,7 @@ from typing import Generic, TypeVar
 from nettop.batch import Text
 from nettop.decode.nftables.iptables_save import SavedRule, SavedRuleset, parse_save
 from nettop.decode.nftables.listing import ChainKey, Flowtable, ListedRule, Listing, parse_listing
+from nettop.decode.nftables.objects import NftChain, NftTable
 from nettop.decode.nftables.report import parse_report
 from nettop.decode.nftables.rules import NftRule
 from nettop.kinds import TextKind
@@ -252,7 +253,19 @@ def is_of(listed: ListedRule, rule: NftRule) -> bool:
     return own is None or listed.text.endswith(f'comment "{own}"')
 
 
-def with_new_rules(before: Collection[NftRule], after: Collection[NftRule]) -> set[TableKey]:
-    """Return the tables (family, name) with rules that were not there before: a handle always names the same rule."""
-    known = {(rule.family, rule.table, rule.handle) for rule in before}
-    return {(rule.family, rule.table) for rule in after if (rule.family, rule.table, rule.handle) not in known}
+Part = NftTable | NftChain | NftRule
+
+
+def with_new_parts(before: Collection[Part], after: Collection[Part]) -> set[TableKey]:
+    """Return the tables (family, name) that are new, or have chains or rules that were not there before."""
+    known = set(map(_identity, before))
+    return {
+        (part.family, part.name if isinstance(part, NftTable) else part.table)
+        for part in after
+        if _identity(part) not in known
+    }
+
+
+def _identity(part: Part) -> tuple[object, ...]:
+    """Return what names a part as it is: for a rule its handle, which always names the same one."""
+    return (part.family, part.table, part.handle) if isinstance(part, NftRule) else part.definition

@@ -338,7 +338,7 @@ class TableView(Pane):
         if self.timeline is not None:
             self.timeline.lay_out()
         self.detail.display = self._open
-        large = max(9, height // 2 if self.definition.name == "packets" else height // 3 + 1)
+        large = max(9, height // 2 if self.definition.name in ("packets", "traces") else height // 3 + 1)
         self.detail.styles.height = "1fr" if small else large
         self.detail.lay_out()
         self.detail.write_title()

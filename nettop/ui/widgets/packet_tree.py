@@ -88,7 +88,8 @@ class PacketTree(ScrollPane):
     def go_to(self, to: int) -> None:
         """Move the cursor to this line, and scroll as far as needed to see it."""
         self.cursor = max(0, min(to, len(self._visible) - 1))
-        self.first = max(min(self.first, self.cursor), self.cursor - max(1, self.size.height) + 1)
+        if self.size.height:  # else it is not laid out yet
+            self.first = max(min(self.first, self.cursor), self.cursor - self.size.height + 1)
         self.refresh()
         self._point()
 

@@ -375,6 +375,21 @@ def test_a_change_nobody_announced_is_noticed_by_the_dump(feed: Feed) -> None:
     assert not feed.ruleset.wants_text(), "the words of those that are left are known"
 
 
+def test_a_table_that_goes_or_comes_without_an_event_makes_no_other_words_old(feed: Feed) -> None:
+    """The kernel removes the table of a program that has ended (nettop's own, after a trace) without an event."""
+    kept, new = base("fw", "forward"), base("other", "input", "input")
+    feed.layout([kept, base("nettop-7-ab", "mark", "prerouting", -500)])
+    feed.poll(RULES, [None] * 5, T0)
+    feed.texts()
+    feed.layout([kept], T0 + S)
+    assert not feed.ruleset.wants_text() and not feed.ruleset.stale()
+    feed.layout([kept, new], T0 + 2 * S)
+    assert {table for _, table in feed.ruleset.texts.wanted()} == {("inet", "other")}
+    feed.texts(ts_ns=T0 + 3 * S)
+    feed.layout([replace(kept, policy="accept"), new], T0 + 4 * S)
+    assert {table for _, table in feed.ruleset.texts.wanted()} == {("inet", "fw")}
+
+
 SAVE = """*filter
 :INPUT ACCEPT [0:0]
 :FORWARD DROP [0:0]
