@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from collections.abc import Iterator
 
 import pytest
@@ -23,6 +24,18 @@ WAYS = {
     "to 203.0.113.1": ("ends in routing", "203.0.113.1: Network is unreachable (no route)"),
     "to fd09::4": ("from this host", "fd09::4 leaves by eth1"),
     "in eth0 out eth1": ("through it", "in eth0, out eth1: net.ipv4.conf.eth0.forwarding is 1"),
+    "in eth1.7 out eth0": ("through it", "in eth1.7, out eth0: net.ipv4.conf.eth1/7.forwarding is 1"),
+    "to 10.1.0.255": ("from this host", "10.1.0.255 is a broadcast address: it leaves by eth0"),
+    "to 224.0.0.5 out eth1": ("from this host", "224.0.0.5 is a multicast group: it leaves by eth1"),
+    "to 10.1.0.255 from 10.1.0.2 in eth0": (
+        "to this host",
+        "10.1.0.255 is a broadcast address that this host receives",
+    ),
+    "to ff02::1 from fe80::1 in eth1": (
+        "to this host",
+        "ff02::1 is a multicast group: input sees its packets if this host is in it",
+    ),
+    "to fd09::4 from fd01::4 in eth0": ("ends in routing", "net.ipv6.conf.all.forwarding is 0: IPv6 is not forwarded"),
 }
 
 
@@ -35,6 +48,7 @@ def router(lab: Lab) -> Iterator[str]:
         for end in (name, f"peer{at}"):
             run_in(ns, "ip", "link", "set", end, "up")
     run_in(ns, "ip", "address", "add", "fd09::1/64", "dev", "eth1", "nodad")
+    run_in(ns, "ip", "link", "add", "eth1.7", "type", "veth", "peer", "name", "peer7")
     run_in(ns, "sysctl", "-qw", "net.ipv4.ip_forward=1")
     yield ns
 
@@ -44,6 +58,14 @@ def test_the_kernel_says_which_way_a_packet_goes(router: str, broker: Broker) ->
     for asked, expected in WAYS.items():
         found = packet_way(broker, netns, asked, {})
         assert (found.journey, found.reason) == expected, asked
+    for name in ("all.forwarding", "eth0.force_forwarding"):
+        run_in(router, "sysctl", "-qw", "net.ipv6.conf.all.forwarding=0")
+        try:
+            run_in(router, "sysctl", "-qw", f"net.ipv6.conf.{name}=1")
+        except subprocess.CalledProcessError:
+            assert name != "all.forwarding", "the other one is new in Linux 6.17"
+        else:
+            assert packet_way(broker, netns, "to fd09::4 from fd01::4 in eth0", {}).journey == "through it"
     run_in(router, "sysctl", "-qw", "net.ipv4.ip_forward=0")
     off = packet_way(broker, netns, "to 10.9.0.4 from 10.1.0.2 in eth0", {})
     assert off.journey == "ends in routing" and "forwarding is off" in off.reason
