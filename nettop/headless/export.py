@@ -42,12 +42,9 @@ class Export:
         self._copy.close()
         packets = plural(self._count, "packet")
         say(f"{packets} written as {self._copy.name} to {self._path!r}")
-        if left := [_counted(what, count) for what, count in self._copy.left_out.items() if count]:
+        counts = self._copy.left_out.items()
+        if left := [what if count == 1 else f"{what} ({grouped(count)})" for what, count in counts if count]:
             say(f"left out: {', '.join(left)}")
-
-
-def _counted(what: str, count: int) -> str:
-    return what if count == 1 else f"{what} ({grouped(count)})"
 
 
 def export(options: argparse.Namespace, inputs: list[InputFile], display_filter: Filter | None) -> Export:

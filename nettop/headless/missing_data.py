@@ -6,7 +6,6 @@ from collections.abc import Collection, Iterator
 
 import numpy as np
 
-from nettop.batch import Array
 from nettop.model.filter.fields import Mask
 from nettop.model.flows import derive
 from nettop.model.flows.table import FlowTable
@@ -39,7 +38,8 @@ def unknown_data(flows: FlowTable, columns: Collection[str]) -> Iterator[str]:
         yield from _unknown("ages", live, derive.birth_known(data), _switch(TIMESTAMPS))
     if not COUNTS.isdisjoint(columns):
         counted = derive.counted(data)
-        reason = _LATER if _accounted(flows, data["netns"][live & ~counted]) else _switch(ACCOUNTING)
+        uncounted_in = np.unique(data["netns"][live & ~counted]).tolist()
+        reason = _LATER if all(map(flows.accounting, uncounted_in)) else _switch(ACCOUNTING)
         yield from _unknown("bytes, packets and rates", live, counted, reason)
 
 
@@ -61,11 +61,6 @@ def records_flows(engine: Engine) -> bool:
         (feed := feed_of(stream)) is not None and feed.flows and engine.ledger.row(stream.id).seen
         for stream in engine.streams.values()
     )
-
-
-def _accounted(flows: FlowTable, codes: Array) -> bool:
-    """Return whether accounting is known to be on in all these namespaces."""
-    return all(flows.accounting(code) for code in np.unique(codes).tolist())
 
 
 def _switch(sysctl: str) -> str:

@@ -228,7 +228,7 @@ class Session:
         self._run.on_models(lambda engine, now_ns: deliver(trace_actions.position_of(engine, place)))
 
     def copy_as(self, view: str, ident: int, form: str, deliver: Callable[[str], None]) -> None:
-        """Deliver a row of flows, events or traces in one of clipboard.FORMS, on the model thread; "" if it is gone."""
+        """Deliver a row of flows, events or traces in a form of `flow_text`, on the model thread; "" if it is gone."""
 
         def answer(engine: Engine, now_ns: int) -> None:
             if view == "traces":

@@ -40,32 +40,9 @@ def _cpu(group: str, stats: CpuStats | ExpectCpuStats) -> Iterator[tuple[int, Re
             yield stats.ts_ns, Reading(group, name, value, WRAP32, stats.cpu, about=about)
 
 
-def table_use(entries: int | None, limit: int | None) -> Iterator[Reading]:
-    """Yield the entries of the table and their limit."""
-    words = MEANING[TABLE]
-    if entries is not None:
-        yield Reading(TABLE, "entries", entries, about=About(words["entries"], "entries", limit))
-    if limit is not None:
-        yield Reading(TABLE, "max_entries", limit, about=About(words["max_entries"], "entries"))
-
-
-def expectation_use(created: int, deleted: int, limit: int | None) -> Reading:
-    """Return the expectations that exist now: created minus deleted, both counted modulo 2³²."""
-    about = About(MEANING[TABLE]["expectations"], "expectations", limit)
-    return Reading(TABLE, "expectations", (created - deleted) % WRAP32, about=about)
-
-
-def expectation_limit(limit: int) -> Reading:
-    """Return the reading of nf_conntrack_expect_max."""
-    return Reading(TABLE, "max_expectations", limit, about=About(MEANING[TABLE]["max_expectations"], "expectations"))
-
-
-def bucket_use(buckets: int, entries: int | None) -> Reading:
-    """Return the buckets of the hash, with the mean length of their chains."""
-    chain = (
-        "" if entries is None or not buckets else f"; chains of {2 * entries / buckets:.2f} from this namespace alone"
-    )
-    return Reading(TABLE, "buckets", buckets, about=About(MEANING[TABLE]["buckets"] + chain, "buckets"))
+def table_reading(name: str, value: int, unit: str = "entries", limit: int | None = None, note: str = "") -> Reading:
+    """Return the reading of a counter of conntrack's table; `note` follows its meaning."""
+    return Reading(TABLE, name, value, about=About(MEANING[TABLE][name] + note, unit, limit))
 
 
 def nft_object(found: NftObject) -> Reading | None:

@@ -21,8 +21,8 @@ from nettop.model.counters import readings
 from nettop.model.counters.cells import COLUMNS, DEFAULT_COLUMNS, cell, detail_lines, is_quiet, order_key, sort_value
 from nettop.model.counters.drops import DROP, drop_readings
 from nettop.model.counters.meanings import LOST_MEANING
-from nettop.model.counters.readings import EXPECT, LEDGER, NFT_ELEMENT, NFT_SET, TABLE
-from nettop.model.counters.series import WRAP64, About, CounterKey, Reading, Series
+from nettop.model.counters.readings import EXPECT, LEDGER, NFT_ELEMENT, NFT_SET, TABLE, table_reading
+from nettop.model.counters.series import WRAP32, WRAP64, About, CounterKey, Reading, Series
 from nettop.model.counters.sets import ElementReading, SetCounters
 from nettop.model.filter.fields import ListedFields
 from nettop.model.ledger import LedgerRow, summed
@@ -96,10 +96,13 @@ class CounterTable:
         label = self._netns_label(netns)
         found = {name: _number(values.get(f"net.netfilter.nf_conntrack_{name}")) for name in ("expect_max", "buckets")}
         if found["expect_max"] is not None:
-            self._one(label, readings.expectation_limit(found["expect_max"]), ts_ns)
+            self._one(label, table_reading("max_expectations", found["expect_max"], "expectations"), ts_ns)
             self._expectations(label)
-        if found["buckets"] is not None:
-            self._one(label, readings.bucket_use(found["buckets"], self.table_use(label)[0]), ts_ns)
+        if (buckets := found["buckets"]) is not None:
+            entries = self.table_use(label)[0]
+            mean = f"{2 * entries / buckets:.2f}" if entries is not None and buckets else ""
+            note = f"; chains of {mean} from this namespace alone" if mean else ""
+            self._one(label, table_reading("buckets", buckets, "buckets", note=note), ts_ns)
         self.version += 1
 
     def put_ledger(self, rows: Iterable[LedgerRow], now_ns: int) -> None:
@@ -124,8 +127,10 @@ class CounterTable:
         if item.expect_cpus:
             self._expectations(netns)
         for table in item.tables:
-            for reading in readings.table_use(table.entries, table.max_entries):
-                self._one(netns, reading, table.ts_ns)
+            if table.entries is not None:
+                self._one(netns, table_reading("entries", table.entries, limit=table.max_entries), table.ts_ns)
+            if table.max_entries is not None:
+                self._one(netns, table_reading("max_entries", table.max_entries), table.ts_ns)
         self.version += 1
 
     def _statistics(self, netns: str, item: NetStatistics) -> None:
@@ -181,9 +186,9 @@ class CounterTable:
         created, deleted = (self._series.get(CounterKey(netns, EXPECT, name)) for name in ("create", "delete"))
         limit = self._series.get(CounterKey(netns, TABLE, "max_expectations"))
         if created and deleted and created.value is not None and deleted.value is not None:
+            now = (created.value - deleted.value) % WRAP32  # both are counted modulo 2³²
             maximum = None if limit is None else limit.value
-            reading = readings.expectation_use(created.value, deleted.value, maximum)
-            self._one(netns, reading, created.ts_ns)
+            self._one(netns, table_reading("expectations", now, "expectations", maximum), created.ts_ns)
 
     def _add_sets(self, netns: str, item: NftSetsDecoded) -> None:
         sets = self._sets.setdefault(netns, SetCounters())

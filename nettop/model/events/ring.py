@@ -94,15 +94,6 @@ class EventRing:
         slots = numbers % self.capacity
         return {name: column[slots] for name, column in self.data.items()}
 
-    def freeze(self) -> FrozenRing:
-        """Return a view of the current rows that does not change with the ring, until unfreeze()."""
-        self.frozen = FrozenRing(self)
-        return self.frozen
-
-    def unfreeze(self) -> None:
-        """Release the frozen view."""
-        self.frozen = None
-
 
 class FrozenRing:
     """The rows of a ring at one moment. A row is copied only just before the ring overwrites it."""

@@ -203,9 +203,11 @@ class EventLog:
 
     def _shown(self, frozen: bool) -> EventRing | FrozenRing:
         if not frozen:
-            self.ring.unfreeze()
+            self.ring.frozen = None
             return self.ring
-        return self.ring.freeze() if self.ring.frozen is None else self.ring.frozen
+        if self.ring.frozen is None:
+            self.ring.frozen = FrozenRing(self.ring)
+        return self.ring.frozen
 
     def _views(self, ring: EventRing | FrozenRing, numbers: Array) -> list[RowView]:
         return row_views(ring.take(numbers), slice(None), self._strings, self._netns_label)

@@ -106,7 +106,9 @@ class FlowGroups:
         return int(indices_of(key, self._frozen_keys)[0])
 
     def _drawn(self, by: GroupBy, indices: Rows, spec: ViewSpec) -> tuple[Row, ...]:
-        shared, maximum = _shared(spec.sort), self._maximum()
+        kind, maximum = _KINDS.index(spec.group or "source"), self._maximum()
+        first = spec.sort[0].key if spec.sort else "name"
+        shared = "flows" if first == "name" else cells.SUM_OF.get(first, first)  # SHARE is of what is sorted by
         sums = {name: self._groups.sums(name)[indices].tolist() for name in SUMS}
         drawn = []
         for at, key in enumerate(self._keys(indices)):
@@ -115,7 +117,7 @@ class FlowGroups:
                 by.name(key, self._lexicon) if name == "name" else cells.cell(name, own, self._totals, shared, maximum)
                 for name in spec.columns
             ]
-            drawn.append(Row.of(_identity(by, key), found))
+            drawn.append(Row.of(by.ident(key) << _KIND_BITS | kind, found))
         return tuple(drawn)
 
     def _keys(self, indices: Rows) -> list[GroupKey]:
@@ -128,7 +130,8 @@ class FlowGroups:
         """
         by, key = _split(ident)
         title = ((by.title.lower() + " ", "key"), by.name(key, self._lexicon))
-        text = self.drill(ident)
+        own = self.filter_of(ident)
+        text = own if self._filter is None else f"({self._filter.text}) and ({own})"
         try:
             rows = self._flows.matching(parse(text, "flow"), now_ns)
         except FilterError:
@@ -151,11 +154,6 @@ class FlowGroups:
         """Return the display filter that selects exactly this group's flows."""
         by, key = _split(ident)
         return by.filter(key, self._lexicon)
-
-    def drill(self, ident: int) -> str:
-        """Return filter_of combined with the filter of the last snapshot: the flows counted in the group's row."""
-        own = self.filter_of(ident)
-        return own if self._filter is None else f"({self._filter.text}) and ({own})"
 
     def json_lines(self, spec: ViewSpec, now_ns: int) -> Iterator[str]:
         """Yield the `group` objects of the groups that spec describes, one per line, without newlines."""
@@ -193,17 +191,6 @@ def grouping(name: str | None) -> GroupBy:
     return found
 
 
-def _identity(by: GroupBy, key: GroupKey) -> int:
-    kind = next(n for n, name in enumerate(_KINDS) if GROUP_BY[name] is by)
-    return by.ident(key) << _KIND_BITS | kind
-
-
 def _split(ident: int) -> tuple[GroupBy, GroupKey]:
     by = GROUP_BY[_KINDS[ident & (1 << _KIND_BITS) - 1]]
     return by, by.key(ident >> _KIND_BITS)
-
-
-def _shared(sort: Sequence[SortKey]) -> str:
-    """Return the sum of which SHARE is a part: the one sorted by, else the flows."""
-    key = cells.SUM_OF.get(sort[0].key, sort[0].key) if sort else "flows"
-    return "flows" if key == "name" else key

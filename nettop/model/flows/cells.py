@@ -16,7 +16,7 @@ from nettop.model.names import Names
 from nettop.model.table import Cell, Column
 from nettop.text import flow as words
 from nettop.text import units
-from nettop.text.address import address_text, endpoint_text, with_port
+from nettop.text.address import address_text, with_port
 from nettop.text.packet import icmp_message, icmpv6_message
 from nettop.text.sanitize import clean_bytes
 
@@ -90,22 +90,17 @@ class RowView:
 
     def endpoint(self, end: str) -> str:
         """Return `192.168.1.2:443`, with names `www.example.org:https`; without a port where the protocol has none."""
-        family, port = self.value("family"), self.port(end)
-        if self.names is None:
-            return endpoint_text(family, *self.address(end), port)
-        address = address_text(family, *self.address(end))
-        service = None if port is None else self.names.service(self.value("proto"), port)
-        return named_endpoint(address, self.names.host(address), port, service if end in _SERVICE_ENDS else None)
+        port = self.port(end)
+        if port is None or self.names is None:
+            host = self.host(end)
+            return host if port is None else with_port(host, port)
+        address = address_text(self.value("family"), *self.address(end))
+        host = self.names.host(address) or ""
+        service = self.names.service(self.value("proto"), port) if end in _SERVICE_ENDS else None
+        return f"{host}:{service or port}" if host else with_port(address, service or port)
 
 
 _SERVICE_ENDS = ("odst", "rsrc")  # the endpoints whose ports are services; the ports of others are arbitrary
-
-
-def named_endpoint(address: str, host: str | None, port: int | None, service: str | None) -> str:
-    """Return an endpoint with the names known of it. Names come from others and are not trusted."""
-    if port is None:
-        return host or address
-    return f"{host}:{service or port}" if host else with_port(address, service or port)
 
 
 def row_views(
@@ -245,7 +240,7 @@ def speed_cell(row: RowView, *sides: str) -> Cell:
     """Return the total rate of these sides (rate_up, rate_down); with ≈ where it is measured from packets."""
     if _known(row, _SIDES):
         known = _known(row, sides)
-        return rate_cell(sum(known) if known else np.nan)
+        return (units.rate(sum(known)), "number") if known else ABSENT
     measured = _known(row, [side.replace("rate", "measured") for side in sides])
     return (f"{MEASURED}{units.rate(sum(measured))}", "number") if measured else ABSENT
 
@@ -262,11 +257,6 @@ _MEASURED_SIDES = ("measured_up", "measured_down")
 def _known(row: RowView, names: Sequence[str]) -> list[float]:
     """Return those of these rates that are known."""
     return [rate for rate in (row.data.get(name, np.nan) for name in names) if not np.isnan(rate)]
-
-
-def rate_cell(value: float) -> Cell:
-    """Return the cell of a rate in bytes per second, NaN where it is not known."""
-    return ABSENT if np.isnan(value) else (units.rate(value), "number")
 
 
 def rate_sum(value: float | None, unknown: int) -> str:

@@ -16,7 +16,6 @@ from nettop.text import flow as words
 from nettop.text.address import address_text
 from nettop.text.netns import enter_command
 
-FORMS = ("text", "json", "conntrack")
 _RATES = ("rate_up", "rate_down", "measured_up", "measured_down")
 _COPIED: dict[str, type[np.generic]] = {**ct.FLOW_DTYPES, **dict.fromkeys(_RATES, np.float32)}
 # The options of conntrack(8) for the numbers that are in the place of ports.
@@ -27,7 +26,7 @@ _NAMED_IDS = {
 
 
 def flow_text(row: RowView, form: str) -> str:
-    """Return the flow (or the flow of an event) in one of FORMS; "" for a row without a tuple."""
+    """Return a flow (or that of an event) as "text", "json" or a "conntrack" command; "" for a row without a tuple."""
     if not row.have & ct.HAVE_ORIG:
         return ""
     if form == "conntrack":

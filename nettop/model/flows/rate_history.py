@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nettop.batch import Array
-from nettop.model.flows.store import FlowStore
+from nettop.model.flows.store import FlowStore, grown
 
 READINGS = 8
 _UNKNOWN, _ZERO, _FIRST = 0, 1, 2  # levels; _FIRST is 1 B/s
@@ -64,9 +64,7 @@ class RateHistory:
         if self._readings is None:
             self._readings = np.zeros(0, np.uint64)
         if len(self._readings) < capacity:
-            more = capacity - len(self._readings)
-            self._readings = np.concatenate([self._readings, np.zeros(more, np.uint64)])
-            self._generation = np.concatenate([self._generation, np.zeros(more, np.uint32)])
+            self._readings, self._generation = grown(self._readings, capacity), grown(self._generation, capacity)
         return self._readings
 
 

@@ -89,10 +89,6 @@ class FlowRows:
         data = {name: column[: self.store.top] for name, column in self.store.data.items()}
         return data | self.rate_history.readings() | self._measured.columns(self.joins.meter)
 
-    def fields(self, now_ns: int) -> FlowFields:
-        """Return the fields of the window for a display filter."""
-        return self._fields(self.window(), now_ns)
-
     def _fields(self, data: derive.Data, now_ns: int) -> FlowFields:
         return FlowFields("flow", data, now_ns, self.strings, self.netns_label, self.joins.processes)
 
@@ -100,7 +96,7 @@ class FlowRows:
         """Return the rows of the flows that match, in the table's own order."""
         live = self.store.live()
         if expression is not None:
-            live &= expression.mask(self.fields(now_ns))
+            live &= expression.mask(self._fields(self.window(), now_ns))
         return live.nonzero()[0]
 
     def rows(

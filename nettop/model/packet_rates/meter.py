@@ -17,7 +17,7 @@ from nettop.columns import HAVE_REPLY, Columns
 from nettop.kinds import NO_TIME
 from nettop.model.flows.derive import Data, column
 from nettop.model.flows.index import Hashes, KeyHash
-from nettop.model.flows.store import FlowStore
+from nettop.model.flows.store import FlowStore, grown
 from nettop.model.ordering import Rows
 from nettop.model.packet_rates.conversations import conversations
 from nettop.model.packet_rates.tally import PacketTally
@@ -134,11 +134,10 @@ class FlowMeter:
         return (over, *(f"not counted: {units.grouped(count)} {reason}" for count, reason in uncounted if count))
 
     def _grow(self) -> None:
-        more = self._store.capacity - len(self._generation)
-        if more > 0:
-            self._up = np.append(self._up, np.zeros(more, np.float32))
-            self._down = np.append(self._down, np.zeros(more, np.float32))
-            self._generation = np.append(self._generation, np.zeros(more, np.uint32))
+        capacity = self._store.capacity
+        if len(self._generation) < capacity:
+            self._up, self._down = grown(self._up, capacity), grown(self._down, capacity)
+            self._generation = grown(self._generation, capacity)
 
     def _joined(self) -> tuple[Rows, Array, Array]:
         """Return the rows of the flows with packets, and their bytes in each direction."""
@@ -193,11 +192,9 @@ class _FlowHashes:
     def current(self) -> tuple[Hashes, Hashes]:
         """Return the hashes of the original and the reply tuples of all rows used so far."""
         top, store = self._store.top, self._store
-        more = store.capacity - len(self._generation)
-        if more > 0:
-            self._original = np.append(self._original, np.zeros(more, np.uint64))
-            self._reply = np.append(self._reply, np.zeros(more, np.uint64))
-            self._generation = np.append(self._generation, np.zeros(more, np.uint32))
+        if len(self._generation) < store.capacity:
+            self._original, self._reply = grown(self._original, store.capacity), grown(self._reply, store.capacity)
+            self._generation = grown(self._generation, store.capacity)
         changed = (self._generation[:top] != store["generation"][:top]).nonzero()[0]
         for start in range(0, len(changed), _CHUNK):
             self._update(changed[start : start + _CHUNK])

@@ -176,10 +176,10 @@ def test_a_held_ring_is_the_rows_of_that_moment_whatever_comes(steps: list[int |
     ring, plain, held, n = EventRing(10), list[int](), list[int](), 1
     for step in steps:
         if step == "hold":
-            ring.freeze()
+            ring.frozen = FrozenRing(ring)
             held = plain[-10:]
         elif step == "go":
-            ring.unfreeze()
+            ring.frozen = None
         elif step == "gap":
             ring.append_gap(Gap(1, 0, n, GapReason.KERNEL, 0, n), 0)
             plain.append(-n)
