@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nettop.labs.lab import Fact, Lab, bridge, counting, ping, veth, web
+from nettop.labs.lab import Fact, Lab, bridge, counting, pings, veth, web
 
 BRIDGE = Lab(
     name="bridge",
@@ -35,9 +35,7 @@ b every 0.7 send 198.51.100.4 53 40 0.05 2
 b ping 198.51.100.4 1
 """,
     facts=(
-        ping("a", "10.0.0.3"),
-        ping("a", "198.51.100.4"),
-        ping("net", "10.0.0.2", fails=True),
+        *pings("a 10.0.0.3, a 198.51.100.4, net 10.0.0.2 fails"),
         Fact("ip netns exec box bridge link show dev veth-a", prints="master br0 state forwarding"),
     ),
 )
@@ -76,10 +74,7 @@ c ping 10.0.2.2 1
 c ping 10.0.2.254 1
 """,
     facts=(
-        ping("a", "10.0.1.2"),
-        ping("a", "10.0.1.254"),
-        ping("c", "10.0.2.2", fails=True),
-        ping("c", "10.0.2.254"),
+        *pings("a 10.0.1.2, a 10.0.1.254, c 10.0.2.2 fails, c 10.0.2.254"),
         Fact("ip netns exec switch bridge -d link show dev core1", prints="hairpin on"),
         Fact("ip netns exec switch bridge -d link show dev core2", prints="hairpin off"),
     ),

@@ -8,7 +8,7 @@ Gateway A rewrites the source of what leaves (SNAT, nftables); gateway B sends p
 
 from __future__ import annotations
 
-from nettop.labs.lab import Lab, accounting, ping, veth
+from nettop.labs.lab import Lab, accounting, pings, veth
 
 INTERNET = "198.51.100.4"  # a server between the gateways
 BLOCKED = "203.0.113.66"  # another one, whom the rules of gateway A block
@@ -136,9 +136,5 @@ lan-a ping 200.200.200.1 1
 lan-a ping 198.51.100.4 0.5
 lan-a ping fd00:198::4 1
 """,
-    facts=(
-        ping("lan-a", "198.51.100.4"),
-        ping("lan-a", "203.0.113.66", fails=True),
-        ping("lan-b", "198.51.100.4", fails=True),
-    ),
+    facts=(*pings("lan-a 198.51.100.4, lan-a 203.0.113.66 fails, lan-b 198.51.100.4 fails"),),
 )

@@ -79,9 +79,11 @@ def split_lines(script: str) -> Iterator[str]:
         pending = ""
 
 
-def ping(namespace: str, address: str, *, fails: bool = False) -> Fact:
-    """Return the fact that an address answers a ping from a namespace, or does not."""
-    return Fact(f"ip netns exec {namespace} ping -c 1 -W 1 {address}", fails)
+def pings(ways: str) -> Iterator[Fact]:
+    """Yield the facts that pings are answered: `NAMESPACE ADDRESS, …`, after an address ` fails` where they are not."""
+    for way in ways.split(", "):
+        namespace, address, *fails = way.split()
+        yield Fact(f"ip netns exec {namespace} ping -c 1 -W 1 {address}", bool(fails))
 
 
 def web(client: str, server: str, address: str, sizes: str = "500-20000") -> str:

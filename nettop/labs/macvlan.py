@@ -7,7 +7,7 @@ b mv0 ─┘
 
 from __future__ import annotations
 
-from nettop.labs.lab import Fact, Lab, bridge, counting, device, ping, veth, web
+from nettop.labs.lab import Fact, Lab, bridge, counting, device, pings, veth, web
 
 
 def _child(name: str, address: str, mode: str, kind: str = "macvlan", lower: str = "eth0") -> str:
@@ -36,12 +36,8 @@ def _two_children(mode: str, look: str, reaches_b: bool, kind: str = "macvlan") 
         commands=_SWITCH + _child("a", "10.0.0.2", mode, kind) + _child("b", "10.0.0.3", mode, kind) + counting("box"),
         traffic=f"{_TRAFFIC}a ping 10.0.0.3 1\n",
         facts=(
-            ping("a", "10.0.0.1"),
-            ping("box", "10.0.0.1"),
-            ping("a", "10.0.0.3", fails=not reaches_b),
-            ping("b", "10.0.0.2", fails=not reaches_b),
-            ping("a", "10.0.0.10", fails=True),
-            ping("box", "10.0.0.2", fails=True),
+            *pings(f"a 10.0.0.1, box 10.0.0.1, a 10.0.0.3{'' if reaches_b else ' fails'}"),
+            *pings(f"b 10.0.0.2{'' if reaches_b else ' fails'}, a 10.0.0.10 fails, box 10.0.0.2 fails"),
             Fact("ip -n a -d link show mv0", prints=f"{kind} mode {mode}"),
         ),
     )
@@ -79,14 +75,8 @@ VEPA = Lab(
     + counting("box"),
     traffic=f"{_TRAFFIC}a ping 10.0.0.3 1\nc ping 10.0.0.5 1\nc ping 10.0.0.1 1\n",
     facts=(
-        ping("a", "10.0.0.1"),
-        ping("a", "10.0.0.3"),
-        ping("b", "10.0.0.2"),
-        ping("a", "10.0.0.10"),  # by the hairpin, too
-        ping("c", "10.0.0.1"),
-        ping("c", "10.0.0.2"),
-        ping("c", "10.0.0.5", fails=True),
-        ping("d", "10.0.0.4", fails=True),
+        *pings("a 10.0.0.1, a 10.0.0.3, b 10.0.0.2, a 10.0.0.10"),
+        *pings("c 10.0.0.1, c 10.0.0.2, c 10.0.0.5 fails, d 10.0.0.4 fails"),
         Fact("ip -n a -d link show mv0", prints="macvlan mode vepa"),
         Fact("ip netns exec switch bridge -d link show dev port", prints="hairpin on"),
         Fact("ip netns exec switch bridge -d link show dev port1", prints="hairpin off"),
@@ -101,10 +91,7 @@ PASSTHRU = Lab(
     commands=_SWITCH + _child("a", "10.0.0.2", "passthru") + counting("a"),
     traffic=f"{_TRAFFIC}switch ping 10.0.0.2 1\n",
     facts=(
-        ping("a", "10.0.0.1"),
-        ping("a", "10.0.0.10", fails=True),
-        ping("box", "10.0.0.1", fails=True),
-        ping("switch", "10.0.0.10", fails=True),
+        *pings("a 10.0.0.1, a 10.0.0.10 fails, box 10.0.0.1 fails, switch 10.0.0.10 fails"),
         Fact("ip -n a -d link show mv0", prints="macvlan mode passthru"),
         Fact("ip -n box link add second link eth0 type macvlan mode passthru", fails=True),
     ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nettop.labs.lab import Fact, Lab, accounting, ping, veth
+from nettop.labs.lab import Fact, Lab, accounting, pings, veth
 
 ROUTER = Lab(
     name="router",
@@ -65,10 +65,7 @@ net every 1 get 198.51.100.1 8443 500-5000 0
 router ping 198.51.100.4 1
 """,
     facts=(
-        ping("lan", "198.51.100.4"),
-        ping("lan", "203.0.113.66", fails=True),
-        ping("lan", "192.168.2.2", fails=True),
-        ping("net", "192.168.1.2", fails=True),
+        *pings("lan 198.51.100.4, lan 203.0.113.66 fails, lan 192.168.2.2 fails, net 192.168.1.2 fails"),
         Fact("ip netns exec net timeout 3 bash -c '</dev/tcp/198.51.100.1/8443'"),
         Fact("ip netns exec net timeout 3 bash -c '</dev/tcp/198.51.100.1/443'", fails=True),
         *(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nettop.labs.lab import Fact, Lab, counting, device, ping, veth, web
+from nettop.labs.lab import Fact, Lab, counting, device, pings, veth, web
 
 _LOOK_IPVLAN = {
     "l2": "Map: a and b have eth0's MAC address; they reach each other and the switch, not box.",
@@ -43,10 +43,7 @@ def _ipvlan(mode: str) -> Lab:
         traffic=web("a", "switch", "10.0.0.1", "500-5000")
         + f"a ping {network}.3 1\na ping 10.0.0.10 1\nbox ping 10.0.0.1 1\n",
         facts=(
-            ping("a", f"{network}.3"),
-            ping("a", "10.0.0.1"),
-            ping("switch", f"{network}.2"),
-            ping("a", "10.0.0.10", fails=True),
+            *pings(f"a {network}.3, a 10.0.0.1, switch {network}.2, a 10.0.0.10 fails"),
             Fact("ip -n a -d link show ipvl0", prints=f"ipvlan +mode {mode} "),
             *(() if l2 else counted),
         ),
@@ -82,7 +79,7 @@ ip -n switch link set port1 master br0
         + counting("box"),
         traffic=web("box", "switch", "10.0.0.1") + "box ping 10.0.0.1 1\n",
         facts=(
-            ping("box", "10.0.0.1"),
+            *pings("box 10.0.0.1"),
             Fact(f"ip -n box -d link show {upper}", prints=prints),
             Fact("ip -n box link show eth1", prints=f"master {upper}"),
         ),
@@ -118,9 +115,7 @@ VLAN = Lab(
     + counting("a"),
     traffic=web("a", "b", "10.0.10.2") + "a ping 10.0.20.2 1\na ping 10.0.0.2 1\n",
     facts=(
-        ping("a", "10.0.0.2"),
-        ping("a", "10.0.10.2"),
-        ping("a", "10.0.20.2"),
+        *pings("a 10.0.0.2, a 10.0.10.2, a 10.0.20.2"),
         Fact("ip -n a -d link show eth0.10", prints="vlan protocol 802.1Q id 10"),
     ),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nettop.labs.lab import Fact, Lab, counting, device, ping, veth, web
+from nettop.labs.lab import Fact, Lab, counting, device, pings, veth, web
 
 VETH = Lab(
     name="veth",
@@ -17,9 +17,7 @@ a ping 10.0.0.2 1
 b ping fd00::1 1
 """,
     facts=(
-        ping("a", "10.0.0.2"),
-        ping("a", "fd00::2"),
-        ping("b", "10.0.0.1"),
+        *pings("a 10.0.0.2, a fd00::2, b 10.0.0.1"),
         Fact("ip -n a -d link show eth0", prints="link-netns b"),
     ),
 )
@@ -48,8 +46,7 @@ ip netns exec a nft 'table ip overlay {
     + counting("a"),
     traffic=web("a", "b", "10.0.0.2") + "a ping 10.0.0.2 0.5\n",
     facts=(
-        ping("a", "10.0.0.2"),
-        ping("b", "10.0.0.1"),
+        *pings("a 10.0.0.2, b 10.0.0.1"),
         Fact("ip -n a -d link show vxlan42", prints="vxlan id 42 remote 192.0.2.2 local 192.0.2.1 dev eth0"),
         Fact("ip netns exec a bridge fdb show dev vxlan42", prints="dst 192.0.2.2"),
         *(
@@ -78,9 +75,7 @@ box ping 10.0.1.2 1
 box ping 10.0.2.2 0.5
 """,
     facts=(
-        ping("box", "10.0.1.2"),
-        ping("box", "10.0.1.254"),
-        ping("box", "10.0.2.2"),
+        *pings("box 10.0.1.2, box 10.0.1.254, box 10.0.2.2"),
         Fact("ip -n box neigh show 10.0.2.2", prints="lladdr 02:00:00:00:00:01"),
         Fact("ip -n box -d link show tun0", prints="tun type tun"),
         Fact("ip -n box -d link show tap0", prints="tun type tap"),

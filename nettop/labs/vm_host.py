@@ -8,7 +8,7 @@ hostonly1 ── virbr2 192.168.56.1 (not forwarded)
 
 from __future__ import annotations
 
-from nettop.labs.lab import Fact, Lab, bridge, counting, ping, veth
+from nettop.labs.lab import Fact, Lab, bridge, counting, pings, veth
 
 _CONNECT = "ip netns exec lan timeout 3 bash -c '</dev/tcp/{}'"  # a TCP connection
 
@@ -60,17 +60,10 @@ hostonly1 ping 203.0.113.1 1
 box every 1 get 192.168.56.2 80 500-5000 0
 """,
     facts=(
-        ping("nat1", "203.0.113.1"),
-        ping("lan", "192.168.122.2", fails=True),
+        *pings("nat1 203.0.113.1, lan 192.168.122.2 fails"),
         Fact(_CONNECT.format("203.0.113.10/2222")),
         Fact(_CONNECT.format("203.0.113.10/22"), fails=True),
-        ping("bridged1", "203.0.113.1"),
-        ping("lan", "203.0.113.20"),
-        ping("internal1", "10.0.0.2"),
-        ping("internal1", "203.0.113.1", fails=True),
-        ping("box", "10.0.0.1", fails=True),
-        ping("box", "192.168.56.2"),
-        ping("hostonly1", "192.168.56.1"),
-        ping("hostonly1", "203.0.113.1", fails=True),
+        *pings("bridged1 203.0.113.1, lan 203.0.113.20, internal1 10.0.0.2, internal1 203.0.113.1 fails"),
+        *pings("box 10.0.0.1 fails, box 192.168.56.2, hostonly1 192.168.56.1, hostonly1 203.0.113.1 fails"),
     ),
 )
