@@ -281,11 +281,7 @@ def _open_error(spec: str, error: Exception) -> BrokerError:
     if spec.startswith("pid:"):
         return BrokerError(f"no process {spec[4:]}", "give the number of a running process")
     if "/" in spec or (isinstance(error, OSError) and error.errno == errno.EINVAL):
-        return _not_a_netns(spec)
+        # Also for one that does not exist: the app must not learn which files exist.
+        return BrokerError(f"{spec} is not a network namespace", _SPEC_REMEDY)
     known = listed([*map(clean, named())])
     return BrokerError(f"no namespace {spec!r}", f"there are {known}" if known else _SPEC_REMEDY)
-
-
-def _not_a_netns(spec: str) -> BrokerError:
-    """Return the error for a path that is no namespace or does not exist: the app must not learn which files exist."""
-    return BrokerError(f"{spec} is not a network namespace", _SPEC_REMEDY)

@@ -23,14 +23,8 @@ from nettop.errors import EXIT_OK, EXIT_USAGE, NotPermitted, UsageError
 
 # The terminal's signals are meant for the app; the broker ends when the app's socket closes.
 _NOT_OURS = (
-    signal.SIGINT,
-    signal.SIGQUIT,
-    signal.SIGTSTP,
-    signal.SIGTTIN,
-    signal.SIGTTOU,
-    signal.SIGHUP,
-    signal.SIGPIPE,
-)
+    signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGHUP, signal.SIGPIPE,
+)  # fmt: skip
 
 
 def main(arguments: list[str]) -> int:

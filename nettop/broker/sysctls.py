@@ -16,17 +16,8 @@ _ROOT = "/proc/sys"  # net/ below it shows the namespace of the reading thread
 _OF_DEVICE = {  # below net.ipv4.conf.NAME and net.ipv6.conf.NAME
     4: (
         *("forwarding", "rp_filter", "proxy_arp", "proxy_arp_pvlan", "accept_local", "route_localnet", "arp_ignore"),
-        *(
-            "arp_announce",
-            "arp_filter",
-            "arp_accept",
-            "arp_notify",
-            "arp_evict_nocarrier",
-            "accept_redirects",
-            "send_redirects",
-            "log_martians",
-            "src_valid_mark",
-        ),
+        *("arp_announce", "arp_filter", "arp_accept", "arp_notify", "arp_evict_nocarrier", "accept_redirects"),
+        *("send_redirects", "log_martians", "src_valid_mark"),
     ),
     6: ("forwarding", "force_forwarding", "accept_ra", "disable_ipv6", "proxy_ndp"),
 }

@@ -73,7 +73,10 @@ def receive(sock: socket.socket, *, allow_fds: bool = True) -> tuple[Message, li
             raise WireError(f"a message of more than {MAX_PACKET} bytes or {MAX_FDS} descriptors")
         if fds and not allow_fds:
             raise WireError("descriptors are not taken here")
-        return _decode(payload, fds, long_allowed=allow_fds), fds
+        message = _object(payload)
+        if message.get("long") is True and allow_fds and fds:
+            message = _object(read_memfd(fds.pop(0), MAX_LONG))
+        return message, fds
     except BrokerError:
         for fd in fds:
             os.close(fd)
@@ -112,13 +115,6 @@ def _descriptors(ancillary: Sequence[tuple[int, int, bytes]]) -> list[int]:
         if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
             fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
     return list(fds)
-
-
-def _decode(payload: bytes, fds: list[int], *, long_allowed: bool) -> Message:
-    message = _object(payload)
-    if message.get("long") is True and long_allowed and fds:
-        message = _object(read_memfd(fds.pop(0), MAX_LONG))
-    return message
 
 
 def _object(payload: bytes) -> Message:

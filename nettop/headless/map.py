@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 
 from nettop import arguments
 from nettop.batch import End, Item, Text
@@ -56,17 +56,14 @@ def run(options: argparse.Namespace) -> int:
             code = code or EXIT_FAILED
     output = LineOutput()
     chosen = _chosen(engine.host_map, options.netns, inode)
-    output.add([*(answers.lines(engine, chosen) or _drawn(options)(engine.host_map, chosen))])
+    drawn = graph_lines if options.dot else json_lines if options.json else tree_lines
+    output.add([*(answers.lines(engine, chosen) or drawn(engine.host_map, chosen))])
     if not (answers.asked or options.dot):
         output.add([*answers.findings(engine, chosen)])
     output.flush()
     if error := engine.host_map.error:
         say(error)
     return final_code(engine.ledger, code, options.fail_on_loss)
-
-
-def _drawn(options: argparse.Namespace) -> Callable[[HostMap, Sequence[NamespaceMap]], Iterator[str]]:
-    return graph_lines if options.dot else json_lines if options.json else tree_lines
 
 
 def _chosen(hosts: HostMap, netns: str | None, inode: int) -> Sequence[NamespaceMap]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from nettop.batch import Batch, Item
 from nettop.broker.requests import ReadRequest, SetName
@@ -22,6 +22,7 @@ ELEMENTS = "nft-elements"  # DumpMark.what of the elements of one set
 MAX_ELEMENTS = 250_000
 _MAX_SETS = 256  # read in one turn; the others in the next turns
 
+_Found = TypeVar("_Found")
 _NEWSET = NFNL_SUBSYS_NFTABLES << 8 | nft.NFT_MSG_NEWSET
 _BODY = NLMSG_HDRLEN + NFGEN_LENGTH
 
@@ -79,7 +80,7 @@ class NftSetDump(DumpSource):
     def _learn(self, current: Round, batch: Batch) -> None:
         data = bytes(batch.buf)
         if current is self.listing:
-            self._listed.update((found.name, found) for found in _listed(batch, data))
+            self._listed.update((found.name, found) for found in each_answer(batch, data, _NEWSET, _listed))
             return
         read = current.requests[0]
         if isinstance(read, ScopedRead) and read.of_set is not None and b"counter\0" in data:
@@ -117,16 +118,21 @@ class VerdictMapDump(NftSetDump):
         return (found.verdicts or found.count == 0) and super()._is_due(found)
 
 
-def _listed(batch: Batch, data: bytes) -> Iterator[_ListedSet]:
-    """Yield the sets of a batch of answers; what cannot be read is left out (the decoder reports it)."""
+def each_answer(
+    batch: Batch, data: bytes, wanted: int, read: Callable[[int, Attributes], Iterator[_Found]]
+) -> Iterator[_Found]:
+    """Yield what `read` makes of the family and the attributes of each message of a type, in a batch of answers.
+
+    What cannot be read is left out (the decoder reports it).
+    """
     for start, length in zip(batch.off.tolist(), batch.caplen.tolist(), strict=True):
         with suppress(MalformedError):
             for kind, first, last in messages(data, start, start + length):
-                if kind == _NEWSET and last - first >= _BODY:
-                    yield from _set(data[first + NLMSG_HDRLEN], Attributes(data, first + _BODY, last))
+                if kind == wanted and last - first >= _BODY:
+                    yield from read(data[first + NLMSG_HDRLEN], Attributes(data, first + _BODY, last))
 
 
-def _set(family: int, found: Attributes) -> Iterator[_ListedSet]:
+def _listed(family: int, found: Attributes) -> Iterator[_ListedSet]:
     if nft.NFTA_SET_TABLE in found and nft.NFTA_SET_NAME in found:
         name = SetName(family, found.text(nft.NFTA_SET_TABLE), found.text(nft.NFTA_SET_NAME))
         flags, handle = found.number(nft.NFTA_SET_FLAGS) or 0, found.number(nft.NFTA_SET_HANDLE) or 0

@@ -15,22 +15,9 @@ from nettop.errors import NotPermitted
 from nettop.linux.process import PR_SET_DUMPABLE
 
 # Children, their ends, the network for names, and files.
-_SERVICES_NEED = {
-    "fork",
-    "clone",
-    "clone3",
-    "pidfd_send_signal",
-    "kill",
-    "prctl",
-    "socket",
-    "setsockopt",
-    "sendto",
-    "sendmsg",
-    "sendmmsg",
-    "fcntl",
-    "open",
-    "openat",
-}
+_SERVICES_NEED = (
+    "fork clone clone3 pidfd_send_signal kill prctl socket setsockopt sendto sendmsg sendmmsg fcntl open openat"
+)
 
 
 def confine_app(*, preload: Sequence[str] = ()) -> None:
@@ -52,7 +39,8 @@ def confine_app(*, preload: Sequence[str] = ()) -> None:
 
 def confine_services() -> None:
     """Confine the process that creates files and resolves names for an app, without what it needs for these."""
-    _restrict(one for one in refusals(os.getpid()) if _SERVICES_NEED.isdisjoint(one.calls.split()))
+    needed = set(_SERVICES_NEED.split())
+    _restrict(one for one in refusals(os.getpid()) if needed.isdisjoint(one.calls.split()))
 
 
 def _restrict(refused: Iterable[Refusal]) -> str:

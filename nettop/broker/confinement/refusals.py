@@ -18,22 +18,13 @@ _CLONE_FILES, _CLONE_THREAD = 0x0400, 0x0001_0000
 _CLONE_NAMESPACES = 0x7E02_0080  # CLONE_NEW*: time, mount, cgroup, uts, ipc, user, pid, net
 _CLOSE_RANGE_UNSHARE = 2  # linux/close_range.h
 _FCNTLS = (
-    process.F_DUPFD,
-    process.F_GETFD,
-    process.F_SETFD,
-    process.F_GETFL,
-    process.F_DUPFD_CLOEXEC,
-    process.F_SETPIPE_SZ,
+    process.F_DUPFD, process.F_GETFD, process.F_SETFD, process.F_GETFL, process.F_DUPFD_CLOEXEC, process.F_SETPIPE_SZ,
     process.F_ADD_SEALS,
-)
+)  # fmt: skip
 _PRCTLS = (
-    process.PR_SET_NAME,
-    process.PR_GET_NAME,
-    process.PR_GET_DUMPABLE,
-    process.PR_GET_SECCOMP,
-    process.PR_SET_NO_NEW_PRIVS,
-    process.PR_SET_VMA,
-)
+    process.PR_SET_NAME, process.PR_GET_NAME, process.PR_GET_DUMPABLE, process.PR_GET_SECCOMP,
+    process.PR_SET_NO_NEW_PRIVS, process.PR_SET_VMA,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 from nettop.decode.topology.objects import Device, Neighbour, Parameters, Queue
 from nettop.linux.socket import AF_BRIDGE
-from nettop.model.map.rows import addresses_by_device, mac_text, prefix_text
+from nettop.model.map.rows import addresses_by_device, mac_text
 from nettop.model.table import CopyDetail, Line, detail_line, more
 from nettop.model.topology import sysctls
 from nettop.model.topology.device_words import closed_text, feeding, kind_text, label_text, peer_text
 from nettop.model.topology.host_map import HostMap, NamespaceMap
-from nettop.model.topology.ip_words import filter_words, hook_text, ip_text, state_text
+from nettop.model.topology.ip_words import filter_words, hook_text, ip_text, prefix_text, state_text
 from nettop.model.topology.meanings import sentences
 from nettop.model.topology.sysctls import SysctlRow
 from nettop.model.topology.tree import PAIRS
@@ -103,7 +103,7 @@ def _link_lines(hosts: HostMap, space: NamespaceMap, device: Device) -> Iterator
     names = [*device.altnames, *([f"“{device.alias}”"] if device.alias else [])]
     if names:
         yield detail_line("names", ", ".join(names))
-    addresses = [prefix_text(a.family, a.address, a.length) for a in addresses_by_device(space).get(link.ifindex, ())]
+    addresses = list(map(prefix_text, addresses_by_device(space).get(link.ifindex, ())))
     if addresses:
         yield (*detail_line("address", listed(addresses, 4), "address"), *more("a", "lists them", "dim"))
     if device.parameters:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from nettop.decode.topology.objects import Device
-from nettop.model.map.rows import addresses_by_device, prefix_text
+from nettop.model.map.rows import addresses_by_device
 from nettop.model.topology.device_words import about_namespace, label_text
 from nettop.model.topology.host_map import HostMap, NamespaceMap
+from nettop.model.topology.ip_words import prefix_text
 from nettop.model.topology.tree import PAIRS
 
 Place = tuple[str, int]  # a device: label of its namespace, ifindex
@@ -31,8 +32,7 @@ def graph_lines(hosts: HostMap, spaces: Sequence[NamespaceMap]) -> Iterator[str]
         yield f"    label={_quoted(label_text(label), about_namespace(space.namespace) if label else '')}"
         by_device = addresses_by_device(space)
         for ifindex, device in space.devices.items():
-            own = by_device.get(ifindex, ())
-            addresses = [prefix_text(one.family, one.address, one.length) for one in own]
+            addresses = map(prefix_text, by_device.get(ifindex, ()))
             yield f"    {ids[label, ifindex]} [label={_quoted(device.link.name, _kind(device), *addresses)}]"
         yield "  }"
     for space in spaces:

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from json import dumps
 from typing import Any
 
-from nettop.decode.rtnetlink import Route
-from nettop.decode.topology.objects import Device, Neighbour, Nexthop, Parameters
+from nettop.decode.rtnetlink import Address, Route
+from nettop.decode.topology.objects import Device, Neighbour, Nexthop, Queue
 from nettop.model.topology import ip_words
 from nettop.model.topology.host_map import HostMap, NamespaceMap
 from nettop.model.topology.tree import PAIRS
@@ -28,53 +28,61 @@ def json_lines(hosts: HostMap, spaces: Sequence[NamespaceMap]) -> Iterator[str]:
 
 
 def _rows(hosts: HostMap, space: NamespaceMap) -> Iterator[Row]:
-    names = {ifindex: device.link.name for ifindex, device in space.devices.items()}
     label = space.namespace.label
     yield _namespace(hosts, space)
-    for device in space.devices.values():
-        yield _link(hosts, space, device)
+    yield from (_link(hosts, space, device) for device in space.devices.values())
     for address in space.addresses:
-        yield {
-            **_of("address", label, address.ifindex, names),
-            "family": ip_words.family_text(address.family),
-            "address": ip_words.ip_text(address.family, address.address),
-            "prefix_length": address.length,
-            "peer": None if address.peer == address.address else ip_words.ip_text(address.family, address.peer),
-            "scope": ip_words.scope_text(address.scope),
-            "flags": ip_words.address_flags(address),
-            "label": address.label or None,
-            "broadcast": None if address.broadcast is None else ip_words.ip_text(address.family, address.broadcast),
-        }
+        yield {**_of("address", space, address.ifindex), **_address(address)}
     for route in space.routes:
-        yield {"kind": "route", "netns": label, **_route(route, names)}
+        yield {"kind": "route", "netns": label, **_route(route, space)}
     for nexthop in space.nexthops:
-        yield {**_of("nexthop", label, nexthop.ifindex, names), **_nexthop(nexthop)}
+        yield {**_of("nexthop", space, nexthop.ifindex), **_nexthop(nexthop)}
     for rule in space.rules:
         row = {"family": ip_words.family_text(rule.family), "priority": rule.priority, "selector": rule.selector}
         table = ip_words.table_text(rule.table) if rule.table else None
         yield {"kind": "rule", "netns": label, **row, "action": rule.action, "table": table}
     for neighbour in space.neighbours:
-        yield {**_of("neighbour", label, neighbour.ifindex, names), **_neighbour(neighbour, space.name)}
+        yield {**_of("neighbour", space, neighbour.ifindex), **_neighbour(neighbour, space.name)}
     for vlan in space.vlans:
         row = {"vlan": vlan.vlan, "untagged": vlan.untagged, "pvid": vlan.pvid}
-        yield {**_of("port_vlan", label, vlan.ifindex, names), **row}
+        yield {**_of("port_vlan", space, vlan.ifindex), **row}
     for group in space.groups:
-        row = {"bridge": names.get(group.bridge), "group": group.group, "source": group.source or None}
+        row = {"bridge": _name(space, group.bridge), "group": group.group, "source": group.source or None}
         row |= {"vlan": group.vlan or None, "permanent": group.permanent}
-        yield {**_of("port_group", label, group.ifindex, names), **row}
+        yield {**_of("port_group", space, group.ifindex), **row}
     for queue in space.queues:
-        row = {"queue_kind": queue.kind, "handle": f"{queue.handle:#x}", "parent": f"{queue.parent:#x}"}
-        if queue.filter:
-            row |= {"hook": ip_words.hook_text(queue), "detail": ip_words.filter_words(queue, space.name)}
-        else:
-            row |= {"drops": queue.drops, "backlog": queue.backlog}
-        yield {**_of("filter" if queue.filter else "qdisc", label, queue.ifindex, names), **row}
+        yield {**_of("filter" if queue.filter else "qdisc", space, queue.ifindex), **_queue(queue, space.name)}
     for name, value in space.sysctls.items():
         yield {"kind": "sysctl", "netns": label, "name": name, "value": value}
 
 
-def _of(kind: str, label: str, ifindex: int, names: dict[int, str]) -> Row:
-    return {"kind": kind, "netns": label, "ifindex": ifindex, "name": names.get(ifindex)}
+def _of(kind: str, space: NamespaceMap, ifindex: int) -> Row:
+    return {"kind": kind, "netns": space.namespace.label, "ifindex": ifindex, "name": _name(space, ifindex)}
+
+
+def _name(space: NamespaceMap, ifindex: int) -> str | None:
+    device = space.devices.get(ifindex)
+    return None if device is None else device.link.name
+
+
+def _address(address: Address) -> Row:
+    return {
+        "family": ip_words.family_text(address.family),
+        "address": ip_words.ip_text(address.family, address.address),
+        "prefix_length": address.length,
+        "peer": None if address.peer == address.address else ip_words.ip_text(address.family, address.peer),
+        "scope": ip_words.scope_text(address.scope),
+        "flags": ip_words.address_flags(address),
+        "label": address.label or None,
+        "broadcast": None if address.broadcast is None else ip_words.ip_text(address.family, address.broadcast),
+    }
+
+
+def _queue(queue: Queue, name: ip_words.Name) -> Row:
+    row: Row = {"queue_kind": queue.kind, "handle": f"{queue.handle:#x}", "parent": f"{queue.parent:#x}"}
+    if queue.filter:
+        return {**row, "hook": ip_words.hook_text(queue), "detail": ip_words.filter_words(queue, name)}
+    return {**row, "drops": queue.drops, "backlog": queue.backlog}
 
 
 def _namespace(hosts: HostMap, space: NamespaceMap) -> Row:
@@ -99,7 +107,6 @@ def _namespace(hosts: HostMap, space: NamespaceMap) -> Row:
 
 def _link(hosts: HostMap, space: NamespaceMap, device: Device) -> Row:
     link, parameters = device.link, dict(device.parameters)
-    master = space.devices.get(link.master)
     counts = device.counts if device.counted else None
     return {
         "kind": "link",
@@ -108,7 +115,7 @@ def _link(hosts: HostMap, space: NamespaceMap, device: Device) -> Row:
         "name": link.name,
         "link_kind": link.kind or None,
         "mode": parameters.get("mode") or parameters.get("type"),
-        "master": master.link.name if master else None,
+        "master": _name(space, link.master),
         **_other_end(hosts, space, device),
         "address": link.address.hex(":") or None,
         "mtu": link.mtu,
@@ -123,9 +130,9 @@ def _link(hosts: HostMap, space: NamespaceMap, device: Device) -> Row:
         "queue_length": device.queue_length,
         "owner": device.owner or None,
         "programs": [*device.programs, *space.programs.get(link.ifindex, ())],
-        "parameters": dict(device.parameters),
+        "parameters": parameters,
         "port": dict(device.port),
-        "offloads": _numbers(device.offloads),
+        "offloads": {name: int(value) for name, value in device.offloads},
         "features": space.features.get(link.ifindex),
         "virtual_functions": [dict(function) for function in device.functions],
         **{key: getattr(counts, key, None) for key in device.counts.__slots__},
@@ -152,14 +159,10 @@ def _other_end(hosts: HostMap, space: NamespaceMap, device: Device) -> Row:
     }
 
 
-def _numbers(parameters: Parameters) -> dict[str, int]:
-    return {name: int(value) for name, value in parameters}
-
-
-def _route(route: Route, names: dict[int, str]) -> Row:
+def _route(route: Route, space: NamespaceMap) -> Row:
     hops = [
         {
-            "device": names.get(hop.ifindex),
+            "device": _name(space, hop.ifindex),
             "gateway": ip_words.ip_text(*hop.gateway) if hop.gateway else None,
             "weight": hop.weight,
             "flags": ip_words.hop_flags(hop),

@@ -48,17 +48,7 @@ class _Listed:
 
     def words(self, entry: Entry) -> str:
         """Return the entry in the words of ip(8)."""
-        if isinstance(entry, Address):
-            return ip_words.address_words(entry, self.space.name)
-        if isinstance(entry, Route):
-            return ip_words.route_words(entry, self.space.name)
-        if isinstance(entry, Nexthop):
-            return ip_words.nexthop_words(entry, self.space.name)
-        if isinstance(entry, SysctlRow):
-            return sysctl_words(entry)
-        if isinstance(entry, PolicyRule):
-            return ip_words.rule_words(entry)
-        return ip_words.neighbour_words(entry, self.space.name)
+        return _WORDS[type(entry)](entry, self.space.name)
 
     def address(self, entry: Entry) -> str:
         """Return its address or the network that it leads to."""
@@ -92,6 +82,16 @@ def sysctl_words(row: SysctlRow) -> str:
     return f"{row.name} = {row.value or '–'}{f' {row.unit}' if row.unit else ''}{effective}   {row.meaning}{effect}"
 
 
+_WORDS: dict[type, Callable[[Any, ip_words.Name], str]] = {
+    Address: ip_words.address_words,
+    Route: ip_words.route_words,
+    Nexthop: ip_words.nexthop_words,
+    Neighbour: ip_words.neighbour_words,
+    PolicyRule: lambda rule, _: ip_words.rule_words(rule),
+    SysctlRow: lambda row, _: sysctl_words(row),
+}
+
+
 class MapLists:
     """The table model of the lists. ViewSpec.group is one of LISTS, ViewSpec.scope the ident of a row of the map.
 
@@ -118,8 +118,7 @@ class MapLists:
         return self._table.version
 
     def _match(self, spec: ViewSpec, now_ns: int, frozen: bool) -> Match:
-        place = None if spec.scope is None else self._table.place(spec.scope)
-        space, ifindex = place or (None, 0)
+        space, ifindex = self._place(spec) or (None, 0)
         entries = () if space is None else _entries(space, spec.group or LISTS[0], ifindex)
         if space is None or self._listed is None or entries != self._listed.entries:
             self._of = {_ident(entry): entry for entry in entries}
@@ -129,6 +128,9 @@ class MapLists:
             mask = spec.filter.mask(_fields(self._listed, found))
             found, idents = [entry for entry, hit in zip(found, mask, strict=True) if hit], idents[mask]
         return Match(idents, lambda: value_keys(spec.sort, lambda key: [self._cell(key, entry) for entry in found]))
+
+    def _place(self, spec: ViewSpec) -> tuple[NamespaceMap, int] | None:
+        return None if spec.scope is None else self._table.place(spec.scope)
 
     def _cell(self, key: str, entry: Entry) -> Any:
         return where_text(entry) if key == "where" else self._listed.device(entry) if self._listed else ""
@@ -140,22 +142,20 @@ class MapLists:
         return order.snapshot(spec, rows, len(self._of), self._notes(spec), self.version, totals=self._title(spec))
 
     def _rows(self, idents: Array, spec: ViewSpec) -> Iterator[Row]:
-        listed = self._listed
-        for ident in idents.tolist() if listed is not None else ():
+        if (listed := self._listed) is None:
+            return
+        for ident in idents.tolist():
             entry = self._of[ident]
-            words = listed.words(entry) if listed else ""
             cells: dict[str, Cell] = {
-                "device": (listed.device(entry) if listed else "", "accent"),
+                "device": (listed.device(entry), "accent"),
                 "where": (where_text(entry), "warn" if where_text(entry) == "changed" else "dim"),
-                "words": (words, ""),
+                "words": (listed.words(entry), ""),
             }
-            row = Row.of(ident, [cells.get(key, ("", "")) for key in spec.columns])
-            yield row
+            yield Row.of(ident, [cells.get(key, ("", "")) for key in spec.columns])
 
     def _title(self, spec: ViewSpec) -> Line:
         """Return `3 addresses of eth0 in gw-a`."""
-        place = None if spec.scope is None else self._table.place(spec.scope)
-        if place is None:
+        if (place := self._place(spec)) is None:
             return ()
         space, ifindex = place
         name = label_text(space.namespace.label)
@@ -166,8 +166,7 @@ class MapLists:
         return ((f"{count}{f' and {plural(shared, _NEXTHOP)}' if shared else ''} of {of}", "heading"),)
 
     def _notes(self, spec: ViewSpec) -> tuple[Line, ...]:
-        place = None if spec.scope is None else self._table.place(spec.scope)
-        what = spec.group or LISTS[0]
+        what, place = spec.group or LISTS[0], self._place(spec)
         if place is None:
             return ((("Nothing is under the cursor.", "dim"),),)
         space, ifindex = place

@@ -13,6 +13,7 @@ from nettop.model.filter.fields import ListedFields
 from nettop.model.table import Cell
 from nettop.model.topology.device_words import about_namespace, closed_text, kind_text, label_text
 from nettop.model.topology.host_map import HostMap, NamespaceMap
+from nettop.model.topology.ip_words import prefix_text
 from nettop.model.topology.tree import lower_of
 from nettop.text.address import address_text
 from nettop.text.units import plural, rate, scaled, sparkline
@@ -68,11 +69,6 @@ def _is_link_local(address: Address) -> bool:
     return address.family == AF_INET6 and address.address >> 118 << 118 == _LINK_LOCAL
 
 
-def prefix_text(family: int, address: int, length: int) -> str:
-    """Return `192.168.1.1/24`."""
-    return f"{address_text(family, address >> 64, address & (1 << 64) - 1)}/{length}"
-
-
 def mac_text(address: bytes) -> str:
     """Return `52:54:00:09:00:04`; an address of 4 or 16 bytes is that of a tunnel."""
     if len(address) in (4, 16):
@@ -95,7 +91,7 @@ class RowCells:
         found = row.namespace.rates.get(link.ifindex)
         names = label_text(row.label) + " " if flat else indent(row)
         addresses = shown_addresses(row)
-        first = prefix_text(addresses[0].family, addresses[0].address, addresses[0].length) if addresses else ""
+        first = prefix_text(addresses[0]) if addresses else ""
         more = f" +{len(addresses) - 1}" if len(addresses) > 1 else ""
         state = "" if link.up else "down, "
         return {
@@ -214,7 +210,7 @@ def _device_texts(name: str, row: MapRow, device: Device, hosts: HostMap) -> Ite
         return (mac_text(link.address),)
     if name == "kind":
         return link.kind, *(() if device.master_kind != "bridge" else ("port",))
-    shown = [prefix_text(a.family, a.address, a.length) for a in row.addresses]
+    shown = list(map(prefix_text, row.addresses))
     if name == "address":
         return [text.partition("/")[0] for text in shown]
     words = kind_text(hosts, row.label, device)

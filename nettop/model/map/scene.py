@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from nettop.linux.interface import ARPHRD_LOOPBACK
 from nettop.model.map.idents import MapIdents, same_namespace
-from nettop.model.map.rows import MapRow, prefix_text, shown_addresses
+from nettop.model.map.rows import MapRow, shown_addresses
 from nettop.model.topology.device_words import about_namespace, closed_text, label_text, peer_text, remote_text
 from nettop.model.topology.host_map import HostMap, NamespaceMap
+from nettop.model.topology.ip_words import prefix_text
 from nettop.model.topology.tree import PAIRS
 from nettop.text.units import plural
 
@@ -136,7 +137,7 @@ class _Items:
         assert row.device is not None
         text, pair, other = peer_text(self._hosts, row.label, row.device), _is_pair(row), self._other(row)
         dashed = other is not None and row.ident in self._above.get(other, ())[:_MOST_ENDS]
-        words = [prefix_text(a.family, a.address, a.length) for a in shown_addresses(row)[:1]]
+        words = list(map(prefix_text, shown_addresses(row)[:1]))
         words += [f"┄ {text}"] if text and not (pair or dashed) else []
         remote = remote_text(row.device)
         words += [f"┄▶ {remote}"] if remote else []

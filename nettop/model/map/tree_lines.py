@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from nettop.linux.rtnetlink import RT_TABLE_LOCAL
-from nettop.model.map.rows import addresses_by_device, prefix_text
+from nettop.model.map.rows import addresses_by_device
 from nettop.model.topology import ip_words
 from nettop.model.topology.device_words import about_namespace, kind_text, label_text
 from nettop.model.topology.host_map import HostMap, NamespaceMap
@@ -40,8 +40,7 @@ def _lines(hosts: HostMap, space: NamespaceMap) -> Iterator[str]:
     for branch in tree_of(space.devices):
         device = space.devices[branch.ifindex]
         name = "  " * branch.depth + device.link.name
-        own = by_device.get(branch.ifindex, ())
-        addresses = [prefix_text(one.family, one.address, one.length) for one in own]
+        addresses = map(ip_words.prefix_text, by_device.get(branch.ifindex, ()))
         state = "up" if device.link.up else "down"
         drawn.append((name, f"{kind_text(hosts, label, device)}, {state}, mtu {device.link.mtu}", " ".join(addresses)))
     widths = [max((len(row[column]) for row in drawn), default=0) for column in (0, 1)]

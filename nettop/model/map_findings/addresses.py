@@ -9,10 +9,10 @@ from nettop.decode.rtnetlink import Address
 from nettop.decode.topology.objects import Device
 from nettop.linux.rtnetlink import RT_TABLE_MAIN, RTN_UNICAST
 from nettop.model.findings import Finding
-from nettop.model.map_findings.facts import MapFacts, at, finding, is_global, prefix, subnet
+from nettop.model.map_findings.facts import MapFacts, at, finding, is_global, subnet
 from nettop.model.topology.device_words import is_on, parameter
 from nettop.model.topology.host_map import NamespaceMap
-from nettop.model.topology.ip_words import ip_text, route_words
+from nettop.model.topology.ip_words import ip_text, prefix_text, route_words
 from nettop.model.topology.policy import best_route
 from nettop.model.topology.route_query import RouteQuery
 from nettop.model.topology.tree import PAIRS
@@ -31,7 +31,7 @@ def duplicates(facts: MapFacts) -> Iterator[Finding]:
         if other[0] is not space:
             where = f"{at(*other[:2])}, which is in the same LAN"
             text = ip_text(address.family, address.address)
-            lines = (f"{at(*other[:2])}: {prefix(other[2])}", f"{at(space, device)}: {prefix(address)}")
+            lines = (f"{at(*other[:2])}: {prefix_text(other[2])}", f"{at(space, device)}: {prefix_text(address)}")
             yield finding("duplicate-address", f"{text} is also the address of {where}", space, device, lines)
 
 
@@ -53,7 +53,7 @@ def parents(facts: MapFacts) -> Iterator[Finding]:
                     f"{text} cannot be reached: it is the address of the lower device {at(there, lower)}, and "
                     f"{device.link.kind} exchanges no frames with it"
                 )
-                lines = (f"{at(there, lower)}: {prefix(address)}", _own_line(space, device, address))
+                lines = (f"{at(there, lower)}: {prefix_text(address)}", _own_line(space, device, address))
                 yield finding("parent-address", summary, space, device, lines)
 
 
@@ -72,7 +72,7 @@ def _sends_back(facts: MapFacts, space: NamespaceMap, device: Device) -> bool:
 def _own_line(space: NamespaceMap, device: Device, like: Address) -> str:
     own = [one for one in space.addresses if one.ifindex == device.link.ifindex and subnet(one) == subnet(like)]
     mode = parameter(device, "mode")
-    return f"{at(space, device)}: {prefix(own[0])}, {device.link.kind}{' ' + mode if mode else ''}"
+    return f"{at(space, device)}: {prefix_text(own[0])}, {device.link.kind}{' ' + mode if mode else ''}"
 
 
 def on_down_devices(facts: MapFacts) -> Iterator[Finding]:
@@ -82,10 +82,10 @@ def on_down_devices(facts: MapFacts) -> Iterator[Finding]:
         if device.link.up or not held or "routes" not in space.complete:
             continue
         through = [route for route in space.routes if any(hop.ifindex == device.link.ifindex for hop in route.hops)]
-        lines = [f"{at(space, device)}: down, {prefix(one)}" for one in held]
+        lines = [f"{at(space, device)}: down, {prefix_text(one)}" for one in held]
         lines += [f"route {route_words(route, space.name)}" for route in through if route.kind == RTN_UNICAST]
         nets = ", ".join(dict.fromkeys(_net(one) for one in held))
-        summary = f"down, but it holds {prefix(held[0])}: no route to {nets} leads through it"
+        summary = f"down, but it holds {prefix_text(held[0])}: no route to {nets} leads through it"
         yield finding("down-address", summary, space, device, tuple(lines))
 
 

@@ -14,9 +14,6 @@ from nettop.model.findings import Finding
 from nettop.model.ruleset.ruleset import Ruleset
 from nettop.model.topology.device_words import label_text
 from nettop.model.topology.host_map import HostMap, NamespaceMap
-from nettop.model.topology.ip_words import ip_text
-
-Place = tuple[str, int]  # label of the namespace, ifindex
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +34,10 @@ class MapFacts:
                 if device.link.arphrd != ARPHRD_LOOPBACK:
                     yield space, device
 
-    def device(self, place: Place | None) -> Device | None:
-        """Return a device by its place; None: it is not known."""
-        space = None if place is None else self.hosts.of(place[0])
-        return None if space is None or place is None else space.devices.get(place[1])
-
     def lower(self, space: NamespaceMap, device: Device) -> tuple[NamespaceMap, Device] | None:
         """Return the lower device, or the other end of a pair, with its namespace; None: none, or not known."""
         place = self.hosts.peer(space.namespace.label, device.link.ifindex)
-        found, there = self.device(place), None if place is None else self.hosts.of(place[0])
+        found, there = self.hosts.device(place), None if place is None else self.hosts.of(place[0])
         return None if found is None or there is None else (there, found)
 
 
@@ -62,11 +54,6 @@ def finding(
 def at(space: NamespaceMap, device: Device) -> str:
     """Return `eth0 in lan-a`."""
     return f"{device.link.name} in {label_text(space.namespace.label)}"
-
-
-def prefix(address: Address) -> str:
-    """Return `10.0.0.1/24`."""
-    return f"{ip_text(address.family, address.address)}/{address.length}"
 
 
 def subnet(address: Address) -> tuple[int, int, int]:

@@ -35,6 +35,11 @@ def ip_text(family: int, address: int) -> str:
     return address_text(family, address >> 64, address & (1 << 64) - 1)
 
 
+def prefix_text(address: Address) -> str:
+    """Return `192.168.1.1/24`."""
+    return f"{ip_text(address.family, address.address)}/{address.length}"
+
+
 def table_text(table: int) -> str:
     """Return the name of a routing table, or its number."""
     return rt.RT_TABLES.get(table, str(table))

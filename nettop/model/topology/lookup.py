@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,8 @@ _ORDER = (rt.RT_TABLE_LOCAL, rt.RT_TABLE_MAIN, rt.RT_TABLE_DEFAULT)  # in the or
 _MULTICAST = {AF_INET: (0xE000_0000, 4), AF_INET6: (0xFF << 120, 8)}
 _MAX_NAMES = 3  # devices named where routes of equal metric leave by several
 
+_Find = Callable[[int, Array | None, Array], NDArray[np.int32]]
+
 
 class RouteLookup:
     """A lookup table built once from the routes of a namespace. Policy rules and other tables are ignored."""
@@ -38,23 +40,11 @@ class RouteLookup:
 
     def find(self, family: Array, hi: Array | None, lo: Array) -> NDArray[np.int32]:
         """Return for each address the index into `places` of where it is."""
-        six = family != AF_INET
-        if not six.any():
-            return self._of(AF_INET, None, lo)
-        found = np.empty(len(lo), np.int32)
-        found[~six] = self._of(AF_INET, None, lo[~six])
-        found[six] = self._of(AF_INET6, None if hi is None else hi[six], lo[six])
-        return found
+        return _by_family(self._of, family, hi, lo)
 
     def here(self, family: Array, hi: Array | None, lo: Array) -> NDArray[np.uint8]:
         """Return LOCAL, GROUP or UNKNOWN (elsewhere) for each address, by the local table alone, which is small."""
-        six = family != AF_INET
-        found = np.empty(len(lo), np.int32)
-        if not six.any():
-            found = self._tables[AF_INET][0].find(None, lo)
-        else:
-            found[~six] = self._tables[AF_INET][0].find(None, lo[~six])
-            found[six] = self._tables[AF_INET6][0].find(None if hi is None else hi[six], lo[six])
+        found = _by_family(lambda of, *halves: self._tables[of][0].find(*halves), family, hi, lo)
         return np.where((found == LOCAL) | (found == GROUP), found, UNKNOWN).astype(np.uint8)
 
     def _of(self, family: int, hi: Array | None, lo: Array) -> NDArray[np.int32]:
@@ -100,3 +90,13 @@ class RouteLookup:
         if code == len(self.places):
             self.places.append(word)
         return code
+
+
+def _by_family(find: _Find, family: Array, hi: Array | None, lo: Array) -> NDArray[np.int32]:
+    six = family != AF_INET
+    if not six.any():
+        return find(AF_INET, None, lo)
+    found = np.empty(len(lo), np.int32)
+    found[~six] = find(AF_INET, None, lo[~six])
+    found[six] = find(AF_INET6, None if hi is None else hi[six], lo[six])
+    return found

@@ -105,13 +105,9 @@ def _policy(case: Case) -> Iterator[RouteStep]:
 
 
 def _match(case: Case) -> PolicyMatch | None:
-    route, here = case.route, case.here
-    masters = (here.devices.get(one.link.master) for one in here.devices.values() if one.link.name == _of(case.query))
-    return deciding(here.rules, here.routes, case.query, route, max(map(vrf_table, masters), default=0))
-
-
-def _of(query: RouteQuery) -> str:
-    return query.in_device or query.out_device
+    here, name = case.here, case.query.in_device or case.query.out_device
+    masters = (here.devices.get(one.link.master) for one in here.devices.values() if one.link.name == name)
+    return deciding(here.rules, here.routes, case.query, case.route, max(map(vrf_table, masters), default=0))
 
 
 def _route(case: Case) -> Iterator[RouteStep]:

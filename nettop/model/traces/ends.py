@@ -80,11 +80,6 @@ def place(journey: Journey, callers: str = "") -> str:
     return _lost(journey) + _reason(journey, ": ")
 
 
-def _waits(journey: Journey) -> str:
-    """Return the reason why a fragment may have no end."""
-    return ", or it waits for the other fragments" if journey.head.fragment is not None else ""
-
-
 def _lost(journey: Journey) -> str:
     """Return where a packet was last seen, and what may have dropped it, without the drop of the kernel."""
     hook, drop = journey.hook, journey.drop
@@ -100,8 +95,8 @@ def _lost(journey: Journey) -> str:
         place = f"{unseen}, or {place}"
     elif hook not in _LOST:
         place = f"{place}, in {hook}"
-    lost = "; drop reasons were lost" if journey.drops_lost else ""
-    return f"{place}{_waits(journey)}{lost}"
+    waits = "" if journey.head.fragment is None else ", or it waits for the other fragments"
+    return f"{place}{waits}{'; drop reasons were lost' if journey.drops_lost else ''}"
 
 
 def _reason(journey: Journey, before: str) -> str:

@@ -275,9 +275,13 @@ class Journeys:
         if earlier is not None:
             self._continue(earlier, journey, key)
             return
+        self._open.put(key, journey)
+        self._count(journey)
+
+    def _count(self, journey: Journey) -> None:
+        """Count a journey that begins, and keep it unless it has to pass `only` first."""
         self.count += 1
         self._begun += 1
-        self._open.put(key, journey)
         if self.only is None:
             self._keep(journey)
 
@@ -299,12 +303,9 @@ class Journeys:
         origin = self._open.latest(key[0], packet_key(record.network, record.transport))
         if origin is None or not is_copy(origin, record, self._names.name(key[0], record.iif)) or self._full():
             return None
-        self.count += 1
-        self._begun += 1
-        journey = origin.copied(self.count, record.ts_ns)
+        journey = origin.copied(self.count + 1, record.ts_ns)
         self._open[key] = journey  # `origin` stays the latest: more copies may follow
-        if self.only is None:
-            self._keep(journey)
+        self._count(journey)
         return journey
 
     def _reopen(self, journey: Journey) -> None:

@@ -114,11 +114,8 @@ def is_copy(packet: Journey, record: TraceRecord, device: str | None) -> bool:
 def _goes_on(before: Journey, after: Journey) -> bool:
     """Return whether `after` is the same packet: it came by another device, or went from a bridge to IP or back."""
     left = before.oif is not None and after.iif not in (None, before.iif)
-    return (left or before.family != after.family) and before.key == after.key != () and _same(before, after)
-
-
-def _same(before: Journey, after: Journey) -> bool:
-    return (before.last.source, before.last.destination) == (after.head.source, after.head.destination)
+    same = (before.last.source, before.last.destination) == (after.head.source, after.head.destination)
+    return same and (left or before.family != after.family) and before.key == after.key != ()
 
 
 class Answers:

@@ -67,11 +67,11 @@ class TraceScreen(Dialog[TraceRequest], inherit_bindings=False):
         self.parts = (self._about, self.choices, self._effect)
 
     def _choices(self) -> list[Choice]:
-        found = []
-        for field, (name, values) in _VALUES.items():
-            value = getattr(self._request, field)
-            found.append(Choice(field, f"{name:<9} {values.get(value, value)}"))
-        return found
+        chosen = {field: getattr(self._request, field) for field in _VALUES}
+        return [
+            Choice(field, f"{name:<9} {values.get(chosen[field], chosen[field])}")
+            for field, (name, values) in _VALUES.items()
+        ]
 
     def _change(self) -> None:
         choice = self.choices.current

@@ -51,18 +51,6 @@ class Drawing:
     places: dict[int, tuple[int, int]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class _Sizes:
-    """Cells of a column, of the channel, and where the second column begins."""
-
-    box: int
-    channel: int
-
-    @property
-    def second(self) -> int:
-        return self.box + self.channel
-
-
 def draw(scene: Scene, width: int, lit: Collection[int] = (), found: Collection[int] = ()) -> Drawing:
     """Return the drawing in `width` cells. What has no room is named below it.
 
@@ -75,7 +63,7 @@ def draw(scene: Scene, width: int, lit: Collection[int] = (), found: Collection[
     box = max(min(_BOX, width), min(wanted, (width - _EDGES - 2 * _LANE) // columns))
     placed = place(scene, columns, max(0, (width - columns * box - _EDGES) // _LANE), lit)
     channel = _EDGES + _LANE * placed.lanes if placed.links else 1
-    grid = _Grid(width, placed, _Sizes(box, channel), lit, found)
+    grid = _Grid(width, placed, box, box + channel, lit, found)
     lines = [*grid.lines(), *_remarks(scene, placed)]
     return Drawing(tuple(lines), grid.places)
 
@@ -95,13 +83,15 @@ class _Grid:
     """The cells of a drawing. Links first, vertical parts before horizontal ones; boxes are drawn beside them."""
 
     def __init__(
-        self, width: int, placed: Placement, sizes: _Sizes, lit: Collection[int], found: Collection[int]
+        self, width: int, placed: Placement, box: int, second: int, lit: Collection[int], found: Collection[int]
     ) -> None:
-        self._width, self._sizes, self._undrawn, self._lit, self._found = width, sizes, placed.undrawn, lit, found
+        """Draw boxes of `box` cells, those of the second column from cell `second` on."""
+        self._width, self._box_width, self._second = width, box, second
+        self._undrawn, self._lit, self._found = placed.undrawn, lit, found
         self._rows: list[list[_Cell]] = [[_BLANK] * width for _ in range(placed.height)]
         self.places: dict[int, tuple[int, int]] = {}
-        for box in placed.boxes:
-            self._box(box)
+        for each in placed.boxes:
+            self._box(each)
         for link in placed.links:
             self._vertical(link)
         for link in placed.links:
@@ -130,7 +120,7 @@ class _Grid:
         return _LIT if ident in self._lit else role
 
     def _box(self, placed: Placed) -> None:
-        left = self._sizes.second if placed.column else 0
+        left = self._second if placed.column else 0
         role = self._role(placed.box.ident, "heading" if placed.box.here else "dim")
         at = {line: slot for line, slot in placed.slots}
         bridge: int | None = None  # whose box is open
@@ -141,10 +131,10 @@ class _Grid:
             bridge = None if slot.what == CLOSE else bridge
 
     def _line(self, left: int, y: int, slot: Slot, box: Box, role: str, bridge: int | None) -> None:
-        right, room = left + self._sizes.box - 1, self._sizes.box - 2
+        right, room = left + self._box_width - 1, self._box_width - 2
         if slot.what == TITLE:
             here = "  ◀ here" if box.here else ""
-            self._border(left, y, box.title + here, "heading", role, box.ident, self._sizes.box)
+            self._border(left, y, box.title + here, "heading", role, box.ident, self._box_width)
             return
         if slot.what == END:
             self._frame(left, y, "└" + "─" * room + "┘", role)
@@ -178,7 +168,7 @@ class _Grid:
         self._put(left + 1, y, f"{self._mark(ident)}{text} ", role, ident)
         used = cell_len(text) + 3
         self._frame(left + used, y, "─" * (width - used - 1) + "┐", border)
-        self.places[ident] = y, int(left >= self._sizes.second)
+        self.places[ident] = y, int(left >= self._second)
 
     def _mark(self, ident: int) -> str:
         return FOUND if ident in self._found else " "
@@ -187,10 +177,10 @@ class _Grid:
         text = item_text(item, undrawn=item.peer is None or item.ident in self._undrawn)
         role = "warn" if item.finding else self._role(item.ident, "accent")
         self._put(left, y, fit(f"{self._mark(item.ident)}{text}", room), role, item.ident)
-        self.places[item.ident] = y, int(left >= self._sizes.second)
+        self.places[item.ident] = y, int(left >= self._second)
 
     def _lane(self, lane: int) -> int:
-        return self._sizes.box + 1 + _LANE * lane
+        return self._box_width + 1 + _LANE * lane
 
     def _vertical(self, link: DrawnLink) -> None:
         if link.lane is not None:
@@ -200,13 +190,13 @@ class _Grid:
 
     def _horizontal(self, link: DrawnLink) -> None:
         if link.lane is None:
-            self._cross(self._sizes.box, self._sizes.second, link.first[1], link)
+            self._cross(self._box_width, self._second, link.first[1], link)
         for (column, y), (_, other) in ((link.first, link.second), (link.second, link.first)):
             self._pin(column, y, _LIT if link.lit else "")
             if link.lane is not None:
                 x = self._lane(link.lane)
                 self._frame(x, y, _CORNERS[column, other > y], _LIT if link.lit else "")
-                start, end = (x + 1, self._sizes.second) if column else (self._sizes.box, x)
+                start, end = (x + 1, self._second) if column else (self._box_width, x)
                 self._cross(start, end, y, link)
 
     def _cross(self, start: int, end: int, y: int, link: DrawnLink) -> None:
@@ -219,7 +209,7 @@ class _Grid:
 
     def _pin(self, column: int, y: int, role: str) -> None:
         """Lead a link out of its box, and out of a bridge's box."""
-        outer = self._sizes.second if column else self._sizes.box - 1
+        outer = self._second if column else self._box_width - 1
         inner = outer + 2 if column else outer - 2
         text, _, ident = self._rows[y][inner]
         within = text in _BORDERS and ident is None
