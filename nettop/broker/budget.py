@@ -43,7 +43,7 @@ class Budget:
         self._reserved += size
 
     def release(self, size: int) -> None:
-        """Count memory no more that the broker held."""
+        """Stop counting memory that the broker held."""
         self._reserved -= size
 
     def buffer_size(self, asked: int) -> int:

@@ -132,7 +132,7 @@ class Server:
             running.child.kill("the app ended")
 
     def _watch(self, app: int) -> None:
-        """End with the app, whoever else holds its end of the socket."""
+        """End when the app ends, even if another process holds its end of the socket."""
         if not app:  # it is in another PID namespace, whose processes end with it
             return
         try:

@@ -1,28 +1,17 @@
-"""Texts made of files of /proc/net, in the namespace the caller has entered."""
+"""The text of TextKind.NET_STATISTICS: files of /proc/net, in the namespace the caller has entered."""
 
 from __future__ import annotations
 
 from contextlib import suppress
 
-from nettop.kinds import TextKind
-
 _ROOT = "/proc/thread-self/net"  # /proc/net would be the process's, not the thread's
 # softnet_stat is the whole host's in every namespace.
-FILES: dict[TextKind, tuple[str, ...]] = {
-    TextKind.NET_STATISTICS: (
-        "snmp",
-        "snmp6",
-        "netstat",
-        "softnet_stat",
-        "netfilter/nfnetlink_queue",
-        "netfilter/nfnetlink_log",
-    )
-}
+_FILES = ("snmp", "snmp6", "netstat", "softnet_stat", "netfilter/nfnetlink_queue", "netfilter/nfnetlink_log")
 
 
-def listing(kind: TextKind) -> bytes:
+def listing() -> bytes:
     """Return one block for each file: "== /proc/net/NAME" on a line, then its content. A missing file has no block."""
-    return b"".join(map(_block, FILES[kind]))
+    return b"".join(map(_block, _FILES))
 
 
 def _block(name: str) -> bytes:

@@ -82,5 +82,5 @@ def namespaces(left_out: Collection[int]) -> Tool:
 PROC: dict[TextKind, Callable[[], bytes]] = {
     TextKind.SYSCTLS: sysctls.listing,
     TextKind.MAP_SYSCTLS: lambda: sysctls.map_listing() + features.listing() + programs.listing(),
-    **{kind: partial(statistics.listing, kind) for kind in statistics.FILES},
+    TextKind.NET_STATISTICS: statistics.listing,
 }

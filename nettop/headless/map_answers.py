@@ -69,7 +69,7 @@ def _is_gone(broker: Broker, netns: Netns) -> bool:
 
 
 class MapAnswers:
-    """The answers that the options ask for. To be called while the broker runs, then their lines are known."""
+    """The answers that the options ask for. To be called while the broker runs; lines() has them then."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         """UsageError: the packet is not understood, or is asked of a recording."""

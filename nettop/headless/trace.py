@@ -114,7 +114,7 @@ class _StopWithReasons:
     def __init__(self, stop: Stop, live: LiveSources, engine: Engine) -> None:
         self._stop, self._live, self._engine = stop, live, engine
         self._since_ns = 0  # the stop is set
-        self.now = False  # the stream must end, whatever has come
+        self.now = False  # the stream must end, without its drop reasons
 
     def is_set(self) -> bool:
         """Return whether the stream must end."""

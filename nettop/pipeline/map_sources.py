@@ -91,7 +91,7 @@ class MapSources:
         self.look()
 
     def refresh(self) -> None:
-        """Read everything again, as a keyframe; not if that was done a moment ago: small files would only hold maps."""
+        """Read everything again, as a keyframe; not again so soon that small files would hold only maps."""
         now = time.monotonic()
         if now - self._refreshed >= _REFRESH_S:
             self._refreshed = now

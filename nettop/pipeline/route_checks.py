@@ -1,4 +1,4 @@
-"""The kernel's answers to questions of findings, asked in the background: the models wait for nobody."""
+"""The kernel's answers to questions of findings, asked in the background: the models do not wait for them."""
 
 from __future__ import annotations
 

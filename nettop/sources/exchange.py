@@ -83,11 +83,8 @@ class Exchange:
     def __init__(
         self, stream: int, broker: Broker, netlink_socket: NetlinkSocket, receiver: Receiver, seq: Counter64
     ) -> None:
-        self._stream = stream
-        self._broker = broker
-        self._socket = netlink_socket
-        self._receiver = receiver
-        self._seq = seq
+        self._stream, self._broker, self._socket = stream, broker, netlink_socket
+        self._receiver, self._seq = receiver, seq
         self._round: Round | None = None
         self._remaining: list[ReadRequest | ScopedRead] = []
         self._sequence = 0

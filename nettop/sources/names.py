@@ -61,8 +61,5 @@ class NameResolver:
 
     def _run(self) -> None:
         while (query := self._queries.get()) is not None:
-            self._answers.append((query, self._resolve(_request(query))))
-
-
-def _request(query: Query) -> ResolveName:
-    return ResolveName(query[0], 0, 0) if len(query) == 1 else ResolveName("", *query)
+            request = ResolveName(query[0], 0, 0) if len(query) == 1 else ResolveName("", *query)
+            self._answers.append((query, self._resolve(request)))

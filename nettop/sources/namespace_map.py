@@ -41,7 +41,7 @@ _QUEUES_NS = 5 * _SECOND  # drops and backlogs, where they are shown
 _TOGETHER_NS = _SECOND // 2  # counts are due at multiples of this: one wake-up reads those of many namespaces
 _SYSCTLS_NS, _SYSCTLS_UNSEEN_NS = 10 * _SECOND, 300 * _SECOND  # a namespace with five devices takes 5 ms
 _SYSCTLS_PER_COST = 400  # with hundreds of devices they take a tenth of a second
-_READ_NS, _AT_ONCE = 10_000_000, 16  # one read() goes on for so long; namespaces of which the broker is asked at once
+_READ_NS, _AT_ONCE = 10_000_000, 16  # one read() takes about so long; namespaces in one request
 _LOOK_NS, _LOOK_PER_COST = _SECOND, 200  # between two looks whether namespaces have come or gone
 
 

@@ -17,7 +17,7 @@ from nettop.linux import rtnetlink as rtnl
 
 MAX_DUMP = 8 << 20  # bytes of one dump that are read: some 80,000 routes
 MAX_READS = 32  # of one request
-MAX_ANSWER = 64 << 20  # bytes of all dumps of one request: whoever makes a namespace chooses what is in it
+MAX_ANSWER = 64 << 20  # bytes of all dumps of one request: the maker of a namespace chooses its content
 _MAX_HOOKS = 512  # of devices whose filters are read
 _BUFFER = 1 << 18
 _LENGTH = struct.Struct("=I")

@@ -132,7 +132,7 @@ class Drops:
     def _drop(self, time_ns: int, raw: bytes) -> None:
         address, location, protocol, reason = (read(raw, at)[0] for read, at in self._fields)
         counted = reason, location, protocol
-        if counted not in self._counts and len(self._counts) >= MAX_COUNTS:  # whoever sends chooses the protocol
+        if counted not in self._counts and len(self._counts) >= MAX_COUNTS:  # the sender chooses the protocol
             counted = reason, location, _OTHERS
         self._counts[counted] += 1
         if self._passing is None:

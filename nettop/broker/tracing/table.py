@@ -1,6 +1,6 @@
 """The table that marks packets for tracing, by raw netlink. Its socket owns it: the kernel removes it with the socket.
 
-The chain TRACE_MARK sets nftrace within a limit; its other rules leave a record that tells the protocol behind IPv6's
+The chain TRACE_MARK sets nftrace within a limit; its other rules leave a record that shows the protocol behind IPv6's
 extension headers. Base chains without a rule leave a record at the begin and at the end
 of each hook, so that the way of a packet is known where no other chain sees it.
 Format: linux/netfilter/nf_tables.h.
@@ -101,7 +101,7 @@ def _table(table: str, family: str, asked: StartTrace, devices: Sequence[str]) -
         for chain, hook in TRACE_ENDS.items():
             yield nft.NFT_MSG_NEWCHAIN, _chain(table, chain, hook, _LAST)
     yield nft.NFT_MSG_NEWRULE, _rule(table, TRACE_MARK, _marking(asked.per_second))
-    for proto in BEHIND_EXTENSIONS:  # their records tell the protocol, which those of nf_tables do not name
+    for proto in BEHIND_EXTENSIONS:  # their records show the protocol, which those of nf_tables do not name
         ipv6, behind = _field(nft.NFT_META_NFPROTO, nfnetlink.NFPROTO_IPV6), _field(nft.NFT_META_L4PROTO, proto)
         other = PacketTest("network", _NEXT_HEADER, 1, proto, proto, 0xFF, False)
         expressions = (part for test in _of_family(family, (ipv6, behind, other)) for part in _test(TRACE_MARK, test))

@@ -56,7 +56,7 @@ class Traces:
         if not 1 <= request.seconds <= MAX_SECONDS:
             raise BrokerError(f"a trace of {request.seconds} s is not possible", f"give 1 to {MAX_SECONDS}")
         table = f"{TRACE_PREFIX}{os.getpid()}-{os.urandom(3).hex()}"
-        devices = [name for _, name in sorted(socket.if_nameindex())]  # with their very bytes (os.fsencode)
+        devices = [name for _, name in sorted(socket.if_nameindex())]  # with their own bytes (os.fsencode)
         owner = create(table, request, devices)
         self._drops.follow(devices)
         number = next(self._numbers)
@@ -108,7 +108,7 @@ class Traces:
         self._close_unused_log(netns)
 
     def expire(self) -> None:
-        """End those whose time is over, and keep what switches the log back."""
+        """End those whose time is up, and keep the processes running that switch the logs back."""
         for log in self._logs.values():
             with suppress(BrokerError, OSError):
                 log.keep()

@@ -1,15 +1,16 @@
-"""The parameters of each kind of device, named as in `ip -d -j link` (linux/if_link.h, if_tun.h, if_macsec.h …)."""
+"""The parameters of each kind of device and port, as `ip -d -j link` names them (linux/if_link.h, if_tun.h …)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
 
-from nettop.decode.topology.master_kinds import BOND, BOND_SLAVE, BRIDGE, BRIDGE_PORT
 from nettop.decode.topology.objects import Parameters
 from nettop.decode.topology.parameter_values import (
     Field,
     address,
+    addresses,
+    bridge_id,
     ethertype,
     flags,
     group,
@@ -20,6 +21,7 @@ from nettop.decode.topology.parameter_values import (
     named,
     network,
     number,
+    option,
     ports,
     present,
     priorities,
@@ -146,6 +148,122 @@ _VTI: tuple[Field, ...] = (
     (3, "okey", address),
     (6, "fwmark", hexadecimal),
 )
+_BRIDGE: tuple[Field, ...] = (
+    (1, "forward_delay", number),  # these times are in hundredths of a second
+    (2, "hello_time", number),
+    (3, "max_age", number),
+    (4, "ageing_time", number),
+    (5, "stp_state", number),
+    (6, "priority", number),
+    (7, "vlan_filtering", number),
+    (8, "vlan_protocol", ethertype),
+    (11, "bridge_id", bridge_id),
+    (10, "root_id", bridge_id),
+    (12, "root_port", number),
+    (13, "root_path_cost", number),
+    (14, "topology_change", number),
+    (39, "vlan_default_pvid", number),
+    (9, "group_fwd_mask", hexadecimal),
+    (20, "group_addr", mac),
+    (46, "no_linklocal_learn", option(0)),
+    (46, "mcast_vlan_snooping", option(1)),
+    (46, "mst_enabled", option(2)),
+    (41, "vlan_stats_enabled", number),
+    (45, "vlan_stats_per_port", number),
+    (23, "mcast_snooping", number),
+    (25, "mcast_querier", number),
+    (22, "mcast_router", number),
+    (24, "mcast_query_use_ifaddr", number),
+    (26, "mcast_hash_elasticity", number),
+    (27, "mcast_hash_max", number),
+    (28, "mcast_last_member_cnt", number),
+    (29, "mcast_startup_query_cnt", number),
+    (30, "mcast_last_member_intvl", number),
+    (31, "mcast_membership_intvl", number),
+    (32, "mcast_querier_intvl", number),
+    (33, "mcast_query_intvl", number),
+    (34, "mcast_query_response_intvl", number),
+    (35, "mcast_startup_query_intvl", number),
+    (42, "mcast_stats_enabled", number),
+    (43, "mcast_igmp_version", number),
+    (44, "mcast_mld_version", number),
+    (36, "nf_call_iptables", number),
+    (37, "nf_call_ip6tables", number),
+    (38, "nf_call_arptables", number),
+    (49, "fdb_max_learned", unless_zero(number)),
+)
+_BRIDGE_PORT: tuple[Field, ...] = (
+    (1, "state", words("disabled", "listening", "learning", "forwarding", "blocking")),
+    (2, "priority", number),
+    (3, "cost", number),
+    (4, "hairpin", switch),
+    (5, "guard", switch),
+    (6, "root_block", switch),
+    (7, "fastleave", switch),
+    (8, "learning", switch),
+    (9, "flood", switch),
+    (17, "id", hexadecimal),
+    (18, "no", hexadecimal),
+    (10, "proxy_arp", switch),
+    (12, "proxy_arp_wifi", switch),
+    (13, "root_id", bridge_id),
+    (14, "bridge_id", bridge_id),
+    (25, "multicast_router", number),
+    (27, "mcast_flood", switch),
+    (30, "bcast_flood", switch),
+    (28, "mcast_to_unicast", switch),
+    (32, "neigh_suppress", switch),
+    (43, "neigh_vlan_suppress", unless_zero(switch)),
+    (29, "vlan_tunnel", switch),
+    (33, "isolated", switch),
+    (39, "locked", switch),
+    (40, "mab", switch),
+    (15, "designated_port", number),
+    (16, "designated_cost", number),
+    (31, "group_fwd_mask", hexadecimal),
+    (34, "backup_port", number),
+)
+_BOND: tuple[Field, ...] = (
+    (
+        1,
+        "mode",
+        words("balance-rr", "active-backup", "balance-xor", "broadcast", "802.3ad", "balance-tlb", "balance-alb"),
+    ),
+    (2, "active_slave", number),
+    (3, "miimon", number),
+    (4, "updelay", number),
+    (5, "downdelay", number),
+    (28, "peer_notify_delay", number),
+    (6, "use_carrier", number),
+    (7, "arp_interval", number),
+    (8, "arp_ip_target", addresses),
+    (31, "ns_ip6_target", addresses),
+    (30, "arp_missed_max", number),
+    (9, "arp_validate", words("none", "active", "backup", "all", "filter", "filter_active", "filter_backup")),
+    (10, "arp_all_targets", words("any", "all")),
+    (11, "primary", number),
+    (12, "primary_reselect", words("always", "better", "failure")),
+    (13, "fail_over_mac", words("none", "active", "follow")),
+    (14, "xmit_hash_policy", words("layer2", "layer3+4", "layer2+3", "encap2+3", "encap3+4", "vlan+srcmac")),
+    (15, "resend_igmp", number),
+    (16, "num_peer_notif", number),
+    (17, "all_slaves_active", number),
+    (18, "min_links", number),
+    (19, "lp_interval", number),
+    (20, "packets_per_slave", number),
+    (29, "ad_lacp_active", words("off", "on")),
+    (21, "ad_lacp_rate", words("slow", "fast")),
+    (22, "ad_select", words("stable", "bandwidth", "count")),
+    (27, "tlb_dynamic_lb", number),
+)
+_BOND_SLAVE: tuple[Field, ...] = (
+    (1, "state", words("ACTIVE", "BACKUP")),
+    (2, "mii_status", words("UP", "GOING_DOWN", "DOWN", "GOING_BACK")),
+    (3, "link_failure_count", number),
+    (4, "perm_hwaddr", mac),
+    (5, "queue_id", number),
+    (6, "ad_aggregator_id", number),
+)
 _MACSEC_SUITES = {
     0x0080020001000001: "GCM-AES-128",
     0x0080C20001000001: "GCM-AES-128",
@@ -168,8 +286,8 @@ KINDS: Mapping[str, tuple[Field, ...]] = {
     ),
     "vxlan": _VXLAN,
     "geneve": _GENEVE,
-    "bridge": BRIDGE,
-    "bond": BOND,
+    "bridge": _BRIDGE,
+    "bond": _BOND,
     "tun": _TUN,
     "ipip": _IP_TUNNEL,
     "sit": _IP_TUNNEL,
@@ -216,7 +334,7 @@ KINDS: Mapping[str, tuple[Field, ...]] = {
     "gtp": ((4, "role", words("ggsn", "sgsn")), (3, "hsize", number)),
     "hsr": ((1, "slave1", number), (2, "slave2", number), (4, "supervision_addr", mac)),
 }
-PORTS: Mapping[str, tuple[Field, ...]] = {"bridge": BRIDGE_PORT, "bond": BOND_SLAVE, "vrf": ((1, "table", number),)}
+PORTS: Mapping[str, tuple[Field, ...]] = {"bridge": _BRIDGE_PORT, "bond": _BOND_SLAVE, "vrf": ((1, "table", number),)}
 
 
 def parameters(kind: str, data: bytes) -> Parameters:

@@ -18,16 +18,12 @@ def sysctl_lines(spaces: Sequence[NamespaceMap], json: bool) -> Iterator[str]:
         if not json:
             yield from ([""] if number else [])
             yield label_text(label)
-        for row in _rows(space):
+        devices = ("", *(one.link.name for one in space.devices.values()))
+        for row in (row for device in devices for row in rows(space.sysctls, device)):
             if json:
                 yield dumps({"kind": "sysctl", "netns": label, **asdict(row), "changed": row.changed})
             else:
                 yield f"{'*' if row.changed else ' '} {_text(row)}"
-
-
-def _rows(space: NamespaceMap) -> Iterator[SysctlRow]:
-    for device in ("", *(one.link.name for one in space.devices.values())):
-        yield from rows(space.sysctls, device)
 
 
 def _text(row: SysctlRow) -> str:

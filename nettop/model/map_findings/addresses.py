@@ -18,7 +18,7 @@ from nettop.model.topology.route_query import RouteQuery
 from nettop.model.topology.tree import PAIRS
 
 _CHILDREN = ("macvlan", "macvtap", "ipvlan", "ipvtap")
-_Node = tuple[str, int, int]  # label, ifindex, VLAN (0: no VLANs are told apart)
+_Node = tuple[str, int, int]  # label, ifindex, VLAN (0: VLANs are not distinguished)
 
 
 def duplicates(facts: MapFacts) -> Iterator[Finding]:
@@ -84,14 +84,9 @@ def on_down_devices(facts: MapFacts) -> Iterator[Finding]:
         through = [route for route in space.routes if any(hop.ifindex == device.link.ifindex for hop in route.hops)]
         lines = [f"{at(space, device)}: down, {prefix_text(one)}" for one in held]
         lines += [f"route {route_words(route, space.name)}" for route in through if route.kind == RTN_UNICAST]
-        nets = ", ".join(dict.fromkeys(_net(one) for one in held))
+        nets = ", ".join(dict.fromkeys(f"{ip_text(*network)}/{length}" for *network, length in map(subnet, held)))
         summary = f"down, but it holds {prefix_text(held[0])}: no route to {nets} leads through it"
         yield finding("down-address", summary, space, device, tuple(lines))
-
-
-def _net(address: Address) -> str:
-    family, network, length = subnet(address)
-    return f"{ip_text(family, network)}/{length}"
 
 
 def _addresses(facts: MapFacts) -> Iterator[tuple[NamespaceMap, Device, Address]]:

@@ -30,7 +30,8 @@ _RP_FILTER, _VALID_MARK = "net.ipv4.conf.{}.rp_filter", "net.ipv4.conf.{}.src_va
 def asymmetric(facts: MapFacts) -> Iterator[Finding]:
     """Yield the devices with rp_filter strict through which packets leave whose way back is another device.
 
-    The kernel is asked where it can be; else policy rules and tables are followed, and in doubt nothing is found.
+    The kernel is asked where it can be; else policy rules and tables are followed. What is not certain is not
+    reported.
     """
     for space in facts.hosts.namespaces():
         devices = [one for one in space.devices.values() if one.link.up and one.link.arphrd != ARPHRD_LOOPBACK]

@@ -31,8 +31,10 @@ def forwarding_off(facts: MapFacts) -> Iterator[Finding]:
     for space, picture in _pictures(facts):
         off = {family for family, name in _FORWARDING.items() if number(space.sysctls, name) == 0}
         off -= {AF_INET} if _forwards_somewhere(space) else set()
-        for hook, what, word in (("prerouting", _dnat_to_others, "DNAT"), ("forward", _accepts, "forwarding")):
-            rules = [rule for rule in _rules(picture, hook, off) if what(space, rule)]
+        to_others = [rule for rule in _rules(picture, "prerouting", off) if _dnat_to_others(space, rule)]
+        # Those that count or drop miss nothing.
+        accepting = [rule for rule in _rules(picture, "forward", off) if rule.verdict.lower() == "accept"]
+        for rules, word in ((to_others, "DNAT"), (accepting, "forwarding")):
             if rules:
                 names = [_FORWARDING[family] for family in sorted(off & _seen(picture, rules))]
                 summary = (
@@ -57,7 +59,7 @@ def _pictures(facts: MapFacts) -> Iterator[tuple[NamespaceMap, Picture]]:
 
 
 def _forwards_somewhere(space: NamespaceMap) -> bool:
-    """Return whether a device forwards IPv4, whatever ip_forward was set to before."""
+    """Return whether a device forwards IPv4, regardless of ip_forward."""
     names = (device.link.name.replace(".", "/") for device in space.devices.values())
     return any(number(space.sysctls, f"net.ipv4.conf.{name}.forwarding") for name in names)
 
@@ -70,11 +72,6 @@ def _rules(picture: Picture, hook: str, off: set[int]) -> list[RuleView]:
 
 def _seen(picture: Picture, rules: list[RuleView]) -> set[int]:
     return {family for rule in rules for family in _OF_FAMILY.get(picture.chains[rule.chain].family, ())}
-
-
-def _accepts(space: NamespaceMap, rule: RuleView) -> bool:
-    """Return whether a rule lets packets through: those that count or drop miss nothing."""
-    return rule.verdict.lower() == "accept"
 
 
 def _dnat_to_others(space: NamespaceMap, rule: RuleView) -> bool:

@@ -80,7 +80,7 @@ class HostMap:
     def __init__(self) -> None:
         self.version = 0
         self.layout_version = 0  # grows with _LAYOUT
-        self.read_ns = 0  # when the newest dump was read: it goes on where the clock of the models has stopped
+        self.read_ns = 0  # when the newest dump was read: it advances also while the clock of the models is stopped
         self.shown: frozenset[str] = frozenset()  # labels of those of which devices are on the screen
         self.watched: Mapping[str, int] = {}  # inodes of those whose flows are shown, by the labels they were given
         self.error = ""  # that namespaces may be missing, and why
@@ -239,8 +239,6 @@ _PARTS = {  # DumpMark.what → the name of the field
     "map-groups": "groups",
     "map-queues": "queues",
 }
-
-
 _LAYOUT = frozenset({"devices", "addresses", "routes", "rules", "vlans"})  # what rows and findings are made of
 
 

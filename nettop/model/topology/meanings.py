@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from nettop.decode.topology.objects import Device
 from nettop.model.topology.device_words import is_on, parameter
 
-# By kind, then by value of the parameter that decides ("": whatever it is).
+# By kind, then by value of the parameter that decides ("": any value).
 _MODES: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
     "macvlan": (("mode",), {
         "bridge": "Children of the same lower device reach each other directly; none reaches the lower device's own "
@@ -99,13 +99,9 @@ def sentences(device: Device) -> Iterator[str]:
         yield "Private: children do not reach each other."
     if kind.startswith("ipv") and flag == "vepa":
         yield "VEPA: children reach each other only through an outside switch that sends frames back."
-    yield from _bridge(device)
-    yield from _port(device)
-
-
-def _bridge(device: Device) -> Iterator[str]:
-    if device.link.kind == "bridge" and is_on(parameter(device, "vlan_filtering")):
+    if kind == "bridge" and is_on(parameter(device, "vlan_filtering")):
         yield "VLAN filtering: a frame passes only between ports of its VLAN."
+    yield from _port(device)
 
 
 def _port(device: Device) -> Iterator[str]:

@@ -102,7 +102,7 @@ class RouteIndex:
 
 
 def best_route(routes: Iterable[Route], table: int, query: RouteQuery) -> Route | None:
-    """Return the same of one lookup."""
+    """Return what RouteIndex.best() returns, for one lookup."""
     return RouteIndex((route for route in routes if route.table == table), query.family).best(table, query)
 
 

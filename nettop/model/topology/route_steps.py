@@ -251,15 +251,15 @@ def _filter(case: Case) -> Iterator[RouteStep]:
     for hook, of in found.items():
         if of.drops_all:
             yield RouteStep("filter", f"a chain on {hook} has no rule, and its policy is drop", "drops")
-    told = [f"{_rules(of)} on {hook}" for hook, of in found.items() if of.rules or of.policy_drop]
-    status: Status = "not evaluated" if told else "passes"
-    yield RouteStep("filter", ", ".join(told) or f"no rule on {' or '.join(hooks)}", status)
+    met = [
+        f"{plural(of.rules, 'rule')}{' and policy drop' if of.policy_drop else ''} on {hook}"
+        for hook, of in found.items()
+        if of.rules or of.policy_drop
+    ]
+    status: Status = "not evaluated" if met else "passes"
+    yield RouteStep("filter", ", ".join(met) or f"no rule on {' or '.join(hooks)}", status)
     if count := sum(of.srcnat for of in found.values()):
         yield RouteStep("NAT", f"{plural(count, 'srcnat rule')} may rewrite the source", "not evaluated")
-
-
-def _rules(of: HookRules) -> str:
-    return plural(of.rules, "rule") + (" and policy drop" if of.policy_drop else "")
 
 
 _STEPS = (comes_in, _nat_before, _policy, _route, _forward, _neighbour, _mtu, _filter)

@@ -20,7 +20,7 @@ _CERTAIN = "certain: the kernel reported every step"
 
 
 def journey_detail(journey: Journey, chains: Sequence[ChainView] = (), alike: str = "") -> JourneyDetail:
-    """Return the detail of a packet. `chains` are all of the ruleset; `alike` tells how many packets ended like it."""
+    """Return the detail of a packet. `chains` are all of the ruleset; `alike`: how many packets ended like it."""
     lines, steps, end = [*_sentences(journey, alike)], journey.steps, journey.end
     decisive = end.step if end is not None and end.step is not None else steps[-1] if steps else None
     last = None if decisive is None else place_of(decisive)

@@ -1,4 +1,4 @@
-"""The fragments of one packet, which the kernel reassembles: each is marked, and one of them goes on as the whole.
+"""The fragments of one packet, which the kernel reassembles: each is marked, and one of them continues as the packet.
 
 RFC 791: those of a packet have its addresses, protocol and id. nf_tables does not give the id of those of IPv6.
 """

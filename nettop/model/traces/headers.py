@@ -63,7 +63,7 @@ class PacketHead:
 
 @lru_cache(64)  # the first record of each base chain has them
 def packet_head(network: bytes, transport: bytes, behind: int | None = None) -> PacketHead:
-    """Return what the bytes tell; bytes that are no IP header give an empty head.
+    """Return what the bytes say; of bytes that are no IP header an empty head.
 
     `behind` is the protocol behind extension headers of IPv6, if it is known.
     """

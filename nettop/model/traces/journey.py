@@ -157,8 +157,8 @@ class Journey:
         if record.verdict in ("jump", "goto") and len(step.callers) < _MAX_DEPTH:
             self._stack.append((record.target, (*step.callers, step)))
 
-    def tell_protocol(self, handle: int) -> None:
-        """Note the protocol behind extension headers, which the rule with this handle tells."""
+    def note_protocol(self, handle: int) -> None:
+        """Note the protocol behind extension headers: that of the rule with this handle."""
         at = handle - (self.marked_by or 0) - 1
         if 0 <= at < len(BEHIND_EXTENSIONS):
             self.behind = BEHIND_EXTENSIONS[at]

@@ -157,7 +157,7 @@ class Journeys:
             self._heads.clear()
 
     def _expire(self, ts_ns: int) -> None:
-        """End the same by the time of the records, so that a replay ends them in the same order."""
+        """End the silent ones by the time of the records, so that a replay ends them in the same order."""
         if ts_ns - self._checked_ns >= _CHECK_NS:
             self._checked_ns = ts_ns
             self._end_silent(ts_ns)
@@ -228,7 +228,7 @@ class Journeys:
             return  # another nettop traces it, too
         if record.chain == TRACE_MARK and record.handle is not None:
             if journey is not None and journey.family == record.family and journey.marked_by != record.handle:
-                journey.tell_protocol(record.handle)
+                journey.note_protocol(record.handle)
                 return
             head = self._heads.pop(key, record)
             first = record if record.network else head

@@ -15,7 +15,7 @@ class DeviceNames:
     def __init__(self, device: Callable[[int, int], str | None]) -> None:
         """`device` gives a device's name by the namespace's code and its index."""
         self._device = device
-        self._unnamed: dict[tuple[int, str], int] = {}  # indexes, by namespace and by what stands for a name
+        self._unnamed: dict[tuple[int, str], int] = {}  # indexes, by namespace and by the text in place of a name
 
     def name(self, netns: int, index: int | None) -> str | None:
         """Return the name of a device, or `if7` until it is known."""

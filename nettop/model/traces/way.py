@@ -15,7 +15,7 @@ from nettop.model.traces.ends import backend, verdict_word
 from nettop.model.traces.journey import Journey, Step
 
 _ARROW = " ━▶ "
-_AFTER = {"forward": "postrouting", "output": "postrouting"}  # what a packet comes to next, whatever routing decides
+_AFTER = {"forward": "postrouting", "output": "postrouting"}  # what a packet comes to next in any case
 _ENDS = ("drop", "reject", "stolen")
 _PLAIN = ("continue", "accept", "jump", "goto", "return", "")
 

@@ -167,7 +167,7 @@ class MapView(TableView):
         self.detail.show_answer(answer)
 
     def show_row(self, ident: int) -> None:
-        """Go to this device or namespace, unfolded and whatever is filtered."""
+        """Go to this device or namespace: unfold what hides it, and clear the filter."""
         self._close()
         self.listed, self._hidden = "", None
         self.table.filter = None

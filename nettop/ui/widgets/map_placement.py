@@ -86,15 +86,13 @@ class Placer:
                 self._left(box)
         for box in self._scene.boxes:
             if box.ident not in self._done:
-                column = self._side(box) if box.side is not None else self._shorter()
+                shorter = int(self._columns > 1 and self._next[1] < self._next[0])
+                column = self._side(box) if box.side is not None else shorter
                 self._plain(box, column, self._next[column])
         return self._routed(most_lanes)
 
     def _side(self, box: Box) -> int:
         return box.side or 0 if self._columns > 1 else 0
-
-    def _shorter(self) -> int:
-        return int(self._columns > 1 and self._next[1] < self._next[0])
 
     def _left(self, box: Box) -> None:
         """Place a box in the first column, and beside it those that its devices are linked to."""
@@ -143,7 +141,8 @@ class Placer:
 
     def _routed(self, most_lanes: int) -> Placement:
         found = Placement(list(self._done.values()), height=max(self._next))
-        pairs = {(min(i.ident, i.peer), max(i.ident, i.peer)) for i in self._pinned() if i.peer is not None}
+        pinned = [item for pins in self._pins for item in pins.values()]
+        pairs = {(min(i.ident, i.peer), max(i.ident, i.peer)) for i in pinned if i.peer is not None}
         ends: list[int] = []  # the last line of each lane
         spans = [(self._lines[a], self._lines[b], a, b) for a, b in pairs if a in self._lines and b in self._lines]
         for first, second, a, b in sorted(spans, key=lambda span: (min(span[0][1], span[1][1]), span)):
@@ -164,10 +163,6 @@ class Placer:
     def _link(self, first: tuple[int, int], second: tuple[int, int], lane: int | None, a: int, b: int) -> DrawnLink:
         """Return the link between the items `a` and `b`; of a dashed one a is the end below the lower device."""
         return DrawnLink(first, second, lane, a < 0, b in self._lit and (a < 0 or a in self._lit))
-
-    def _pinned(self) -> Iterator[Item]:
-        for pins in self._pins:
-            yield from pins.values()
 
 
 def place(scene: Scene, columns: int, most_lanes: int, lit: Collection[int] = ()) -> Placement:
