@@ -187,7 +187,8 @@ def _run_child(task: ChildTask, parent: int, stdout: int, stderr: int) -> None:
     """Run the task in the forked child; never returns."""
     status = FAILED
     try:
-        _arrange_descriptors(stdout, stderr)
+        for fd, number in ((stdout, 1), (stderr, 2), (os.open(os.devnull, os.O_RDONLY), 0)):
+            os.dup2(fd, number)
         if task.netns is not None:
             abi.setns(task.netns)
         if task.account:
@@ -204,12 +205,6 @@ def _run_child(task: ChildTask, parent: int, stdout: int, stderr: int) -> None:
         os.write(2, json.dumps(error_fields(error)).encode()[:ERROR_LIMIT])
     finally:
         os._exit(status)
-
-
-def _arrange_descriptors(stdout: int, stderr: int) -> None:
-    for fd, number in ((stdout, 1), (stderr, 2)):
-        os.dup2(fd, number)
-    os.dup2(os.open("/dev/null", os.O_RDONLY), 0)
 
 
 def close_all_but(*kept: int) -> None:

@@ -6,7 +6,8 @@ import getopt
 import os
 import pwd
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from nettop.broker import installation
@@ -63,22 +64,15 @@ def parse(arguments: Sequence[str]) -> Options:
 
 def for_app(*, read_only: bool = False, write: str = "", force: bool = False) -> Options:
     """Return the options of an app that is started now by this user, in this directory."""
-    home = _home(invoker().uid)
-    found = dict.fromkeys(os.path.realpath(path) for path in (_working_directory(), home, *_TEMPORARY) if path)
+    paths = (*_own_directories(invoker().uid), *_TEMPORARY)
+    found = dict.fromkeys(os.path.realpath(path) for path in paths if path)
     usable = tuple(path for path in found if path != "/" and not f"{path}/".startswith(_SYSTEM))
     named = os.path.abspath(write) if write else ""
     return Options(read_only, named, force, usable, bool(os.environ.get(installation.DEVELOPMENT)))
 
 
-def _working_directory() -> str:
-    try:
-        return os.getcwd()
-    except OSError:  # it was removed
-        return ""
-
-
-def _home(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_dir
-    except KeyError:
-        return ""
+def _own_directories(uid: int) -> Iterator[str]:
+    with suppress(OSError):  # it was removed
+        yield os.getcwd()
+    with suppress(KeyError):
+        yield pwd.getpwuid(uid).pw_dir

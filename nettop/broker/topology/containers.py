@@ -100,10 +100,6 @@ def _name_by_monitor(pid: int, ident: str, root: str) -> str:
     return ""
 
 
-def _docker_name(ident: str, root: str) -> str:
-    return str(_json(f"{root}/var/lib/docker/containers/{ident}/config.v2.json")["Name"])
-
-
 def _podman_name(ident: str, root: str) -> str:
     listed = _json(f"{root}/var/lib/containers/storage/overlay-containers/containers.json")
     return next((str(one["names"][0]) for one in listed if one["id"] == ident), "")
@@ -121,7 +117,10 @@ def _oci_name(ident: str, root: str) -> str:
     return ""
 
 
-_READERS: dict[str, Callable[[str, str], str]] = {"docker": _docker_name, "podman": _podman_name}
+_READERS: dict[str, Callable[[str, str], str]] = {
+    "docker": lambda ident, root: str(_json(f"{root}/var/lib/docker/containers/{ident}/config.v2.json")["Name"]),
+    "podman": _podman_name,
+}
 
 
 def _json(path: str) -> Any:

@@ -17,14 +17,13 @@ from nettop.decode.nftables.trace import TraceDecoded, TraceRecord
 from nettop.kinds import TRACE_EGRESS, TRACE_ENDS, TRACE_HOOKS, TRACE_INGRESS, TRACE_MARK, TRACE_MARKING, TRACE_PREFIX
 from nettop.model.ruleset.counters import TracedHits
 from nettop.model.ruleset.merge import ChainView, RuleView
+from nettop.model.traces import links
 from nettop.model.traces.drops import AFTER_NS, PendingDrops
-from nettop.model.traces.egress import DepartedPackets
 from nettop.model.traces.elements import FindBranches, element_met
 from nettop.model.traces.fragments import is_reassembled, others_of, whole_head
 from nettop.model.traces.headers import packet_head
 from nettop.model.traces.journey import Journey, JourneyEnd, Step
 from nettop.model.traces.legacy import FindChain, FindLegacy, LegacyRecords, hooks_unseen, packet_key, step_of
-from nettop.model.traces.links import Answers, OpenPackets, RecentPackets, is_copy, is_halved, is_marked_again, passes
 from nettop.model.traces.names import DeviceNames
 from nettop.model.traces.order import base_chains, put_in_order
 
@@ -80,13 +79,13 @@ class Journeys:
         self._legacy = LegacyRecords(_RECENT)
         self._now_ns = 0
         self._limit, self._prove_order, self._hits = keep, prove_order, hits or TracedHits()
-        self._open = OpenPackets()
-        self._departed = DepartedPackets()
+        self._open = links.OpenPackets()
+        self._departed = links.LatestPackets()  # accepted, and out of a device
         self._heads: dict[tuple[int, int], TraceRecord] = {}  # with the headers of a packet that is marked next
         self.count = 0  # of all journeys
         self._checked_ns = 0  # the time of records up to which all were ended that no record came of
-        self._answers = Answers()
-        self._recent = RecentPackets(_RECENT)
+        self._answers = links.Answers()
+        self._recent = links.RecentPackets(_RECENT)
         self.drops = PendingDrops(keep)
 
     def apply(self, item: TraceDecoded | LegacyDecoded | DropRecords | Gap | DumpMark, netns: int, now_ns: int) -> None:
@@ -202,10 +201,11 @@ class Journeys:
             return
         journey = self._open.get(key)
         if journey is None:
+            if (journey := self._departed.get(key)) is None:
+                return
             chain = self._find_chain(record.family, record.table, record.chain, False)
-            journey = self._departed.at_egress(key, record, chain)
-        if journey is None:
-            return
+            if not links.at_egress(journey, record, chain):
+                return
         self._see(journey, record)
         callers = journey.enter(record.chain)
         if record.type == "rule" and record.handle is None:
@@ -232,7 +232,7 @@ class Journeys:
                 return
             head = self._heads.pop(key, record)
             first = record if record.network else head
-            if journey is not None and not is_marked_again(journey, first):
+            if journey is not None and not links.is_marked_again(journey, first):
                 self._finish(key, JourneyEnd("lost"))
             if self.table in ("", record.table) and self._second_half(first, key) is None:
                 self._begin(first, key)
@@ -257,7 +257,7 @@ class Journeys:
         head = packet_head(*headers)
         hook = TRACE_INGRESS if record.family == "netdev" else "output" if record.iif is None else "prerouting"
         names = self._names.name(key[0], record.iif), self._names.name(key[0], record.oif)
-        self._departed.discard(key)
+        self._departed.pop(key, None)  # the id is that of another packet
         journey = Journey(self.count + 1, key[0], record.table, record.ts_ns, hook, head, head, *names)
         journey.arrive(hook, record.family)
         journey.last_ns, journey.mark, journey.headers = record.ts_ns, record.mark, headers
@@ -266,7 +266,7 @@ class Journeys:
         if earlier is not None and earlier in self.ended:
             self._reopen(earlier)
         else:
-            earlier = self._open.take_if(key[0], journey.key, lambda one: passes(one, journey))
+            earlier = self._open.take_if(key[0], journey.key, lambda one: links.passes(one, journey))
         if key in self._open:  # the same id is another packet's
             self._finish(key, JourneyEnd("lost"))
         if earlier is None and self._full():
@@ -290,7 +290,7 @@ class Journeys:
         if record.iif is None or key in self._open or not self._is_bridge(key[0], record.iif):
             return None
         bridge, same = self._names.name(key[0], record.iif), packet_key(record.network, record.transport)
-        journey = self._open.take_if(key[0], same, lambda one: is_halved(one, record, bridge))
+        journey = self._open.take_if(key[0], same, lambda one: links.is_halved(one, record, bridge))
         if journey is not None:
             journey.joined, journey.last_ns = True, record.ts_ns
             self._open[key] = journey  # not the latest: no third part follows
@@ -301,7 +301,7 @@ class Journeys:
         if record.chain not in TRACE_HOOKS or record.type != "rule" or not record.network:
             return None
         origin = self._open.latest(key[0], packet_key(record.network, record.transport))
-        if origin is None or not is_copy(origin, record, self._names.name(key[0], record.iif)) or self._full():
+        if origin is None or not links.is_copy(origin, record, self._names.name(key[0], record.iif)) or self._full():
             return None
         journey = origin.copied(self.count + 1, record.ts_ns)
         self._open[key] = journey  # `origin` stays the latest: more copies may follow
@@ -368,7 +368,7 @@ class Journeys:
         journey = self._open.take(key)
         journey.end = journey.last_step_end() or end if end.verdict == "lost" else end
         if end.oif is not None:
-            self._departed.add(key, journey)
+            self._departed.put(key, journey)
         self._order(journey)
         for chains in base_chains(journey):
             self._prove_order(chains, journey.ts_ns)

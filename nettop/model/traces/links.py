@@ -10,12 +10,14 @@ from collections import defaultdict, deque
 from collections.abc import Callable
 
 from nettop.decode.nftables.trace import TraceRecord
+from nettop.kinds import TRACE_EGRESS, TRACE_INGRESS
+from nettop.model.ruleset.merge import ChainView
 from nettop.model.traces.headers import packet_head
 from nettop.model.traces.journey import Journey
 from nettop.model.traces.legacy import packet_key
 
 _LEG_NS = 100_000_000  # between the records of two legs: they are read in batches
-_MAX_FLOWS = 5000
+_MAX_LATEST = 5000
 
 
 class RecentPackets:
@@ -118,11 +120,21 @@ def _goes_on(before: Journey, after: Journey) -> bool:
     return same and (left or before.family != after.family) and before.key == after.key != ()
 
 
+class LatestPackets(dict[tuple[int, int | None], Journey]):
+    """Packets by namespace and a number, at most _MAX_LATEST."""
+
+    def put(self, key: tuple[int, int | None], packet: Journey) -> None:
+        """Add a packet; the earliest makes room for it."""
+        self[key] = packet
+        if len(self) > _MAX_LATEST:
+            del self[next(iter(self))]
+
+
 class Answers:
     """The latest packet of each flow, by its conntrack id: the next one the other way answers it."""
 
     def __init__(self) -> None:
-        self._asked: dict[tuple[int, int | None], Journey] = {}
+        self._asked = LatestPackets()
 
     def answered_by(self, packet: Journey) -> Journey | None:
         """Return the packet that `packet` answers; None: it is no answer, and may be answered itself."""
@@ -131,8 +143,18 @@ class Answers:
         reverse = packet.head.destination, packet.head.source
         if asked is not None and reverse == (asked.last.source, asked.last.destination) != ("", ""):
             return asked
-        self._asked.pop(key, None)
-        self._asked[key] = packet
-        if len(self._asked) > _MAX_FLOWS:
-            del self._asked[next(iter(self._asked))]
+        self._asked.pop(key, None)  # so that it is the newest
+        self._asked.put(key, packet)
         return None
+
+
+def at_egress(packet: Journey, record: TraceRecord, chain: ChainView | None) -> bool:
+    """Return whether a record of `chain` shows a packet that has left in an egress hook, and note that it came there.
+
+    The chains of that hook come after the last one of our table.
+    """
+    if record.family != "netdev" or (chain is not None and chain.hook == TRACE_INGRESS):
+        return False
+    if packet.hook != TRACE_EGRESS:
+        packet.arrive(TRACE_EGRESS, record.family)
+    return True
