@@ -161,10 +161,7 @@ class Broker:
         return [None if one is None or one.handle not in fds else (one, fds[one.handle]) for one in opened]
 
     def read_dumps(self, many: Sequence[tuple[Netns, Sequence[ReadRequest]]]) -> Iterator[tuple[bytes, int] | None]:
-        """Yield rtnetlink dumps of each namespace, each datagram after its length (topology.dumps.read_dumps).
-
-        And the time in ns that the broker's processor took; None where one cannot be read.
-        """
+        """Yield what topology.dumps.read_dumps() returns in each namespace, and its cost in ns; None: it failed."""
         asked = [requests.ReadDumps(netns.handle, tuple(reads)) for netns, reads in many]
         yield from map(_content, self._calls.each(asked, fds=1))
 
@@ -207,8 +204,7 @@ class Broker:
     def open_sysctl(self, ns: Netns, name: str) -> int:
         """Return a descriptor of a sysctl ("net.netfilter.nf_conntrack_count").
 
-        Each pread from 0 returns its current value. The caller closes it. Raises BrokerError where the namespace has
-        none of that name.
+        Each pread from 0 returns its current value. The caller closes it. BrokerError: there is none of that name.
         """
         _, fds = self._calls.call(requests.OpenSysctl(ns.handle, name), fds=1)
         return fds[0]
@@ -246,8 +242,8 @@ class Broker:
     ) -> tuple[int, str]:
         """Mark matching packets of a namespace for tracing. Return the trace's number and the name of its table.
 
-        `bridge` and `ingress` mark there, too, each in a table of that name.
-        The table is gone after `seconds`, with stop_trace(), and with the broker.
+        `bridge` and `ingress` mark there, too, each in a table of that name. The tables are gone after `seconds`, with
+        stop_trace(), and with the broker.
         """
         body, _ = self._calls.call(requests.StartTrace(ns.handle, matches, per_second, seconds, bridge, ingress))
         return int(body["trace"]), str(body["table"])
@@ -270,8 +266,7 @@ class Broker:
         """Delete conntrack entries; returns how many were deleted, and how many were gone already.
 
         They are sent in chunks of MAX_FLOWS, so that other calls get their turn; after an error, earlier chunks stay
-        deleted.
-        Refused with NotPermitted under --read-only.
+        deleted. Refused with NotPermitted under --read-only.
         """
         deleted = gone = 0
         for first in range(0, len(keys), requests.MAX_FLOWS):

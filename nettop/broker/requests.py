@@ -57,10 +57,7 @@ class Netns:
 
 @dataclass(frozen=True, slots=True)
 class CaptureDevice:
-    """A network device; `arphrd` is linux/if_arp.h's hardware type.
-
-    Bytes of its name that are not UTF-8 are `\\xNN`: it is known by its index.
-    """
+    """A network device; `arphrd`: linux/if_arp.h. Bytes of its name that are not UTF-8 are `\\xNN`."""
 
     name: str
     ifindex: int

@@ -67,10 +67,7 @@ class Server:
         served: Collection[type[Any]] = requests.ALL,
         symbols: int | None = None,
     ) -> None:
-        """Serve the app at the other end of `sock`; of its requests only those of the classes `served` are answered.
-
-        `symbols` is a descriptor of /proc/kallsyms.
-        """
+        """Answer requests of the classes `served` at the other end of `sock`. `symbols`: an open /proc/kallsyms."""
         sock.settimeout(SEND_SECONDS)
         self._sock = sock
         self._options = options

@@ -159,10 +159,7 @@ def netlink_socket(request: OpenNetlinkSocket, buffer: int) -> socket.socket:
 
 
 def set_buffer(sock: socket.socket, options: tuple[int, int], size: int) -> None:
-    """Set the size of RECEIVE_BUFFER or SEND_BUFFER, in a user namespace up to net.core.rmem_max or wmem_max.
-
-    Never above MAX_RCVBUF.
-    """
+    """Set RECEIVE_BUFFER or SEND_BUFFER: up to MAX_RCVBUF, in a user namespace to net.core.rmem_max or wmem_max."""
     for option in options:
         with suppress(OSError):
             sock.setsockopt(socket.SOL_SOCKET, option, max(4096, min(size, MAX_RCVBUF)))

@@ -121,11 +121,7 @@ def _value(name: str) -> str | None:
 
 
 def _open(name: str) -> int | None:
-    """Return a descriptor, or None.
-
-    None: this namespace has none of that name, it is a directory (net.netfilter.nf_log), or only root may read it
-    (tcp_fastopen_key is a secret).
-    """
+    """Return a descriptor; None: there is no such sysctl, it is a directory, or only root may read it (a secret)."""
     try:
         fd = os.open(_path(name), os.O_RDONLY | os.O_CLOEXEC)
     except OSError:

@@ -143,10 +143,7 @@ class Exchange:
         return [self._mark(begin=True)]
 
     def read(self, max_bytes: int) -> list[Item]:
-        """Return the first request, then the queued answers; after the last one the next request or the end mark.
-
-        Raises BrokerError when a request cannot be sent.
-        """
+        """Return the first request, then the queued answers; then the next request or the end mark. BrokerError."""
         if not self._requested:
             return [self._send()]
         items = self._receiver.receive(min(max_bytes, _PART), _MAX_DATAGRAMS)

@@ -44,7 +44,7 @@ class Container:
 def specs_of(listing: bytes, word: str) -> dict[str, str]:
     """Return those containers of a TextKind.NAMESPACES listing whose name or id (or its start) is `word`.
 
-    By what opens the namespace: containers that share one are one. The values name them.
+    Keys are what opens their namespaces: containers that share one are one. Values describe them.
     """
     found: dict[str, str] = {}
     for record in map(json.loads, listing.splitlines()):

@@ -60,10 +60,7 @@ class Drops:
         self._since_ns = self._wall_ns = 0
 
     def listing(self) -> bytes:
-        """Return the counts since the first call: lines `since NS`, `lost N`, `REASON SYMBOL PROTOCOL COUNT`.
-
-        Or `missing` and the reason why there are none.
-        """
+        """Return the counts so far: `since NS`, `lost N`, `REASON SYMBOL PROTOCOL COUNT`; or `missing` and why."""
         if missing := self._begin():
             return missing
         place = self._symbols.named({location for _, location, _ in self._counts})

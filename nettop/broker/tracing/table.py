@@ -42,10 +42,7 @@ _SIZES = {"meta": (1, 2), "device": (IFNAMSIZ,), "network": (1, 2, 4, 16), "tran
 
 
 def create(table: str, asked: StartTrace, devices: Sequence[str]) -> socket.socket:
-    """Create the table in the current namespace and return the socket that owns it. Raises BrokerError, OSError.
-
-    `devices` are those of the namespace.
-    """
+    """Create the table in this namespace, which has these devices. Return its owning socket. BrokerError, OSError."""
     request = batch(table, asked, devices)
     sock = netfilter_socket(SEND_BUFFER, len(request))
     try:

@@ -79,13 +79,11 @@ class Journeys:
         self._legacy = LegacyRecords(_RECENT)
         self._now_ns = 0
         self._limit, self._prove_order, self._hits = keep, prove_order, hits or TracedHits()
-        self._open = links.OpenPackets()
-        self._departed = links.LatestPackets()  # accepted, and out of a device
+        self._open, self._departed = links.OpenPackets(), links.LatestPackets()  # the second: out of a device
         self._heads: dict[tuple[int, int], TraceRecord] = {}  # with the headers of a packet that is marked next
         self.count = 0  # of all journeys
-        self._checked_ns = 0  # the time of records up to which all were ended that no record came of
-        self._answers = links.Answers()
-        self._recent = links.RecentPackets(_RECENT)
+        self._checked_ns = 0  # the time of records up to which all silent ones were ended
+        self._answers, self._recent = links.Answers(), links.RecentPackets(_RECENT)
         self.drops = PendingDrops(keep)
 
     def apply(self, item: TraceDecoded | LegacyDecoded | DropRecords | Gap | DumpMark, netns: int, now_ns: int) -> None:
