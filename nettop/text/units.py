@@ -58,7 +58,7 @@ def scaled(value: float | None) -> str:
         if abs(value) >= factor * 0.9995:
             n = value / factor
             return f"{n:.0f}{suffix}" if n >= 99.95 else f"{n:.1f}{suffix}"
-    return f"{value:.0f}" if value == int(value) or abs(value) >= 10 else f"{value:.1f}"
+    return f"{value:.0f}" if value == int(value) or abs(value) >= 9.95 else f"{value:.1f}"
 
 
 def rate(value: float | None) -> str:

@@ -27,7 +27,7 @@ _TRACKS = re.compile(
 )
 _DROPS = ("drop", "reject")
 _DROP_ELEMENT = re.compile(r" : drop\b")
-_LEGEND = "N nft  I iptables-nft  L iptables-legacy  · kernel   r rules  d dropped/s"
+_LEGEND = {"N": "nft", "I": "iptables-nft", "L": "iptables-legacy", "·": "kernel"}  # first signs of names
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +128,7 @@ class ChainMatrix:
             place = replace(place, name=(place.name[0], "dim"))
         found = self._found[chain.ident]
         marks: Line = ((f"● {found} found", "new"),) if found else ()
-        facts = (*marks, (f"{self._rules[index]}r", "number"), *self._moving(index, chain.type == "nat", top))
+        facts = (*marks, (f"{self._rules[index]:,}r", "number"), *self._moving(index, chain.type == "nat", top))
         return replace(place, policy=(policy, words.verdict_role(policy)), facts=facts)
 
     def _moving(self, index: int, nat: bool, top: float) -> Line:
@@ -161,9 +161,9 @@ class ChainMatrix:
         idents = matrix.idents
         rows = tuple(self._chains.row(ident, spec.columns) for ident in idents)
         anchor = idents.index(spec.anchor) if spec.anchor in idents else None
-        marks: Line = (*self._chains.marks(), (f"   {_LEGEND}", "dim"))
+        marks: Line = ((f"   {_legend(matrix)}", "dim"), *self._chains.marks())
         changed, generation = self._chains.changed(), self._ruleset.generation
-        # what is new comes first, and the legend last, since the end of the line may be cut
+        # what is new comes first, since the end of the line may be cut
         recent = generation is not None and now_ns - generation.ts_ns < MARKED_NS
         first, *rest = (*changed, *marks) if recent else (*marks, *changed)
         totals: Line = ((first[0].lstrip(), first[1]), *rest)
@@ -175,6 +175,16 @@ class ChainMatrix:
     def detail(self, ident: int, now_ns: int) -> Detail | None:
         """Return the detail of a chain."""
         return self._chains.detail(ident, now_ns)
+
+
+def _legend(matrix: Matrix) -> str:
+    """Return the meaning of the signs that this matrix has."""
+    facts = [text for place in matrix.places for text, _ in place.facts] + [text for text, _ in matrix.drops]
+    parts = ["d dropped/s"] * any(text.startswith("d ") for text in facts) + ["r rules"]
+    used = {place.name[0][:1] for place in matrix.places}
+    parts += [f"{sign} {meaning}" for sign, meaning in _LEGEND.items() if sign in used]
+    bound = any(AT_LEAST in text or ABSENT in text for text in facts)
+    return "  ".join(parts + [f"{AT_LEAST} {ABSENT} some rules have no counter"] * bound)
 
 
 def _marked(name: str, mark: str) -> str:

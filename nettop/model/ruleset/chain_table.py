@@ -190,14 +190,14 @@ class ChainTable:
         return tuple(line)
 
     def marks(self) -> Line:
-        """Return the meaning of the marks ¹ and ?, where there are any."""
+        """Return the meaning of the marks ? and ¹, where there are any."""
         self._prepare()
         line: list[Cell] = []
-        if any(chain.type == "nat" for chain in self._ruleset.picture.chains):
-            line.append((f"   ¹ {words.FIRST_PACKET}", "nat"))
         marks = set(self._tied.values())
         line += [(f"   {UNKNOWN} order at equal priority not known", "dim")] if UNKNOWN in marks else []
         line += [(f"   {PROVEN} shown by a trace", "dim")] if PROVEN in marks else []
+        if any(chain.type == "nat" for chain in self._ruleset.picture.chains):
+            line.append((f"   ¹ {words.FIRST_PACKET}", "nat"))
         return tuple(line)
 
     def notes(self) -> tuple[Line, ...]:

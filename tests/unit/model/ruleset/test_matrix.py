@@ -8,6 +8,7 @@ import pytest
 
 from nettop.decode.nftables.objects import NftChain, NftTable
 from nettop.headless.rule_listing import lines
+from nettop.kinds import TextKind
 from nettop.model.ruleset.chain_matrix import ChainMatrix
 from nettop.model.ruleset.matrix import Matrix, Place, journey_through
 from nettop.model.table import ViewSpec
@@ -250,3 +251,16 @@ def test_a_hook_and_what_it_drops_are_whole_at_any_width(feed: Feed, width: int)
     names, between = ("".join(text for text, _ in line) for line in draw(matrix, width).titles)
     assert all(f" {hook.upper()} " in f"{names} " for hook in matrix.hooks)
     assert (names + between).count("d ≥123k/s") == 5 and len(names) == len(between) <= width
+
+
+def test_the_line_below_explains_every_sign_that_is_on_the_screen_within_80_cells(feed: Feed) -> None:
+    feed.layout([base("fw", "in", "input", policy="accept"), nat("pre", "prerouting", -100)])
+    feed.poll((replace(rule("in", 4), verdicts=("accept",)),), [0], T0)
+    model = ChainMatrix(feed.ruleset, feed.chains, feed.finder)
+    below = lambda: "".join(text for text, _ in model.snapshot(ViewSpec((), zeroes=True), T0).totals)  # noqa: E731
+    assert below() == "r rules  N nft  · kernel   ¹ first packet of a flow only"
+    feed.layout([base("fw", "in", "input"), base("filter", "FORWARD", family="ip")])
+    feed.poll((replace(rule("in", 4), verdicts=("drop",)),), [None], T0 + S)
+    assert below() == "d dropped/s  r rules  N nft  I iptables-nft  ≥ – some rules have no counter"
+    feed.text(TextKind.IPTABLES_LEGACY_SAVE, "*filter\n:INPUT DROP [0:0]\nCOMMIT\n")
+    assert below()[:78].startswith("d dropped/s  r rules  N nft  I iptables-nft  L iptables-legacy  ")
