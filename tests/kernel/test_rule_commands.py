@@ -126,6 +126,26 @@ def test_a_rule_is_deleted_whatever_its_chain_is_called_and_no_command_is_offere
         session.close()
 
 
+def test_rules_of_implicit_chains_are_only_shown_and_the_one_that_jumps_there_is_deleted(
+    broker: Broker, lab: Lab, tmp_path: Path
+) -> None:
+    ns = lab.netns("implicit")
+    script = "udp dport 7 counter jump { ip ttl 9 drop; ip ttl 8 counter accept; }"
+    run_in(ns, "nft", f"add table ip t; add chain ip t c; add rule ip t c {script}")
+    session = LiveSession(broker, ns)
+    try:
+        inner = copies_of_rule(session, "^ip ttl 9 drop")
+        assert [*inner] == ["The rule", "The command that shows its chain"]
+        assert "ttl 9" in shell(inner["The command that shows its chain"], tmp_path)
+        outer = copies_of_rule(session, "^udp dport 7")
+        assert [*outer] == ["The rule", "The command that shows its chain", "Delete it"]
+        assert outer["The rule"] == script
+        shell(outer["Delete it"], tmp_path)
+        assert "ttl" not in run_in(ns, "nft", "list", "ruleset")
+    finally:
+        session.close()
+
+
 def test_only_a_rule_that_counts_is_reset_and_words_that_nft_takes_for_one_are_divided(
     broker: Broker, lab: Lab, tmp_path: Path
 ) -> None:

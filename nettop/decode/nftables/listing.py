@@ -28,6 +28,7 @@ _BRACED = re.compile(r"\{[^{}]*\}")
 _COUNTER = re.compile(r"counter packets \d+ bytes \d+")
 _USED = re.compile(r" used \d+ \w+")
 _JUMP = re.compile(r"\b(?:jump|goto) ([^\s,}]+)")
+_IMPLICIT = re.compile(r"\b(?:jump|goto) \{.*", re.DOTALL)
 
 ChainKey = tuple[str, str, str]  # family, table, chain
 
@@ -157,7 +158,10 @@ def _braces(line: str) -> int:
 
 
 def _rule(lines: list[str], hidden: list[str]) -> ListedRule:
-    inner = tuple(_inner(lines[1:-1], hidden)) if _BLOCK.search(lines[0]) else ()
+    start = next((at for at, line in enumerate(lines, 1) if _BLOCK.search(line)), 0) if len(lines) > 1 else 0
+    inner = tuple(_inner(lines[start:-1], hidden)) if start else ()
+    if inner:
+        lines = [*lines[:start], *(f"{one.text};" for one in inner), lines[-1]]
     text = " ".join(lines).strip()
     return ListedRule(_HIDDEN.sub(lambda found: hidden[int(found[1])], text) if hidden else text, inner)
 
@@ -223,7 +227,10 @@ def _masked(text: str) -> str:
 
 
 def jumps(text: str) -> tuple[str, ...]:
-    """Return the chains that a rule's text jumps or goes to, also by an anonymous verdict map: each once, in order."""
+    """Return the chains that a rule's text jumps or goes to, also by an anonymous verdict map: each once, in order.
+
+    Those of the rules of an implicit chain are not the rule's own.
+    """
     if "jump " not in text and "goto " not in text:
         return ()
-    return tuple(dict.fromkeys(_JUMP.findall(_masked(text))))
+    return tuple(dict.fromkeys(_JUMP.findall(_IMPLICIT.sub("", _masked(text)))))

@@ -57,7 +57,7 @@ class ChainView:
     devices: tuple[str, ...] = ()  # this and the rest: iptables-legacy has none
     handle: int | None = None
     comment: str | None = None
-    flags: tuple[str, ...] = ()  # dormant (its table is), offload
+    flags: tuple[str, ...] = ()  # dormant (its table is), offload, binding (of `jump { … }`)
     references: int | None = None  # jumps to it, also by set elements; None: the tool does not report them
 
     @property
@@ -249,7 +249,7 @@ class _PictureBuilder:
         members = self.by_chain.get(key, [])
         iptables = _builtin(chain) if chain.hook else key[:2] in self.iptables
         table = self.tables.get(key[:2])
-        flags = (*(table.flags if table else ()), *(flag for flag in chain.flags if flag == "offload"))
+        flags = (*(table.flags if table else ()), *(flag for flag in chain.flags if flag in ("offload", "binding")))
         view = ChainView(
             ident=self.idents.of(("chain", *key)),
             backend=IPTABLES_NFT if iptables else NFT,

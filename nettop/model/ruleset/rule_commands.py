@@ -10,11 +10,12 @@ from nettop.decode.nftables.iptables_save import words
 from nettop.decode.nftables.listing import stateless
 from nettop.model.ruleset.merge import NFT, ChainView, RuleView
 from nettop.model.ruleset.rule_words import whole_rule
-from nettop.model.ruleset.words import is_name, rule_text, tool_name
+from nettop.model.ruleset.words import is_implicit, is_name, listed_part, rule_text, tool_name
 from nettop.text.netns import enter_command
 from nettop.text.sanitize import clean
 
 _ESCAPED = re.compile(r'"((?:[^"\\]|\\.)*)"')
+_IMPLICIT = re.compile(r"__chain\d")  # as nf_tables names them
 _SHOW, _INSERT = "The command that shows its chain", "Insert one like it before it"
 _NUMBERED_RESET = ("ip", "ip6")  # families whose tool has -Z CHAIN NUMBER
 
@@ -30,8 +31,8 @@ def copies(netns: str, chain: ChainView, rule: RuleView) -> tuple[tuple[str, str
 def _nft_commands(chain: ChainView, rule: RuleView) -> list[tuple[str, list[str]]]:
     place = f"{chain.family} {chain.table} {chain.name}"
     named = is_name(chain.table) and is_name(chain.name)
-    show = _SHOW, ["nft", "-a", f"list chain {place}" if named else f"list ruleset {chain.family}"]
-    if rule.handle is None or rule.text is None:
+    show = _SHOW, ["nft", "-a", f"list {listed_part(chain)}"]
+    if rule.handle is None or rule.text is None or is_implicit(chain):
         return [show]
     delete = ["nft", f"delete rule {place} handle {rule.handle}"] if named else _json_delete(chain, rule.handle)
     if not named or not _is_input(rule):
@@ -44,9 +45,12 @@ def _nft_commands(chain: ChainView, rule: RuleView) -> list[tuple[str, list[str]
 
 
 def _is_input(rule: RuleView) -> bool:
-    """Return whether nft reads the words that it prints of a rule: it has no escapes, and adds no meter again."""
+    """Return whether nft reads the words that it prints of a rule: it has no escapes, and adds no meter again.
+
+    It crashes (1.0.6) on the handle of a place for a rule with an implicit chain.
+    """
     raw = rule.raw
-    if raw is None or "meter" in (rule.text or "").split(" "):
+    if raw is None or "meter" in (rule.text or "").split(" ") or any(map(_IMPLICIT.match, raw.targets)):
         return False
     sets = [name for name in raw.sets if not name.startswith("__")]  # those that have a name
     quoted = any('"' in text for text in (raw.comment or "", *raw.log_prefixes))

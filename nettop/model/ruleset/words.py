@@ -83,6 +83,19 @@ def is_name(name: str) -> bool:
     return _NAME.fullmatch(name) is not None and name not in NFT_KEYWORDS
 
 
+def listed_part(chain: ChainView) -> str:
+    """Return the smallest part of the ruleset with the chain that nft can list: `chain inet fw in`."""
+    if not is_name(chain.table):
+        return f"ruleset {chain.family}"
+    whole = not is_name(chain.name) or is_implicit(chain)
+    return f"table {chain.family} {chain.table}" if whole else f"chain {chain.family} {chain.table} {chain.name}"
+
+
+def is_implicit(chain: ChainView) -> bool:
+    """Return whether the chain is that of a `jump { … }`: only this rule can be changed, not those in it."""
+    return "binding" in chain.flags
+
+
 def tool_name(chain: ChainView, rule: RuleView) -> str:
     """Return the iptables command that owns a rule: `ip6tables-nft`, `iptables-legacy`."""
     return _TOOLS.get(chain.family, "iptables") + ("-legacy" if rule.backend == LEGACY else "-nft")
@@ -91,9 +104,7 @@ def tool_name(chain: ChainView, rule: RuleView) -> str:
 def tool_command(chain: ChainView, rule: RuleView) -> str:
     """Return the command of the owning tool that shows this rule."""
     if rule.backend == NFT:
-        named = is_name(chain.table) and is_name(chain.name)
-        what = f"chain {chain.family} {chain.table} {chain.name}" if named else f"ruleset {chain.family}"
-        return f"nft -a list {what}    # handle {rule.handle}"
+        return f"nft -a list {listed_part(chain)}    # handle {rule.handle}"
     tool = tool_name(chain, rule)
     if chain.family == "bridge":
         return f"{tool} -t {chain.table} -L {quote(chain.name)} --Ln    # {rule.number}"

@@ -134,8 +134,18 @@ def test_rules_of_implicit_chains_stand_in_the_rule_that_jumps_there() -> None:
     assert list(rules) == [5, 6] and rules[6].inner == ()
     assert [rule.text for rule in rules[5].inner] == [
         'tcp dport 22 counter packets 0 bytes 0 accept comment "inner } one"',
-        "tcp dport { 1, 2 } goto { drop accept }",
+        "tcp dport { 1, 2 } goto { drop; accept; }",
     ]
+    text = 'jump { tcp dport 22 counter packets 0 bytes 0 accept comment "inner } one"; '
+    assert rules[5].text == text + "tcp dport { 1, 2 } goto { drop; accept; }; }"
+
+
+def test_an_implicit_chain_may_follow_elements_that_take_several_lines() -> None:
+    body = listing("tcp dport { 1,", "\t     2 } jump {", "\tdrop", "\tjump lan", '} comment "c" # handle 5')
+    rule = parse_listing(body).chains["inet", "t", "in"].rules[5]
+    assert rule.text == 'tcp dport { 1, 2 } jump { drop; jump lan; } comment "c"'
+    assert [one.text for one in rule.inner] == ["drop", "jump lan"]
+    assert jumps(rule.text) == () and jumps("tcp dport vmap { 1 : jump a, 2 : goto b }") == ("a", "b")
 
 
 def test_what_failed_is_reported() -> None:
