@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from nettop.model.filter.fields import ListedFields
 from nettop.model.ruleset import words
+from nettop.model.ruleset.fields import entry_words
 from nettop.model.ruleset.findings import ChainFindings
 from nettop.model.ruleset.hooks import hook_rank
 from nettop.model.ruleset.merge import LEGACY, ChainView
@@ -21,7 +23,6 @@ from nettop.model.window import Match, OrderCache, value_keys
 from nettop.text.units import clock, plural
 
 _COUNTED = ("packets", "bytes", "rate")
-_WORDS = ("chain", "table", "family", "hook", "verdict", "backend")  # columns for the filter
 
 
 class ChainTable:
@@ -148,15 +149,8 @@ class ChainTable:
                 return [getattr(self.entered(index), name) for index in range(len(chains))]
             return [getattr(chain, name) for chain in chains] if name in ("priority", "handle") else None
 
-        def texts(name: str) -> list[str] | None:
-            if name == "netns":
-                return [self._ruleset.netns] * len(chains)
-            if name == "device":
-                return [",".join(chain.devices) for chain in chains]
-            attribute = {"chain": "name", "verdict": "policy"}.get(name, name)
-            return [getattr(chain, attribute) or "" for chain in chains] if name in _WORDS else None
-
-        return ListedFields(len(chains), numbers, texts)
+        entries = [(chain, None) for chain in chains]
+        return ListedFields(len(chains), numbers, partial(entry_words, self._ruleset.netns, entries))
 
     def snapshot(self, spec: ViewSpec, now_ns: int) -> Snapshot:
         """Return the window of chains that spec describes."""

@@ -13,7 +13,7 @@ from nettop.model import findings as shared
 from nettop.model.findings import Finding
 from nettop.model.ruleset.merge import LEGACY, ChainView, RuleView
 from nettop.model.ruleset.order import is_dormant, path_of, sees_same, traversal
-from nettop.model.ruleset.rule_tree import jumpers
+from nettop.model.ruleset.rule_tree import chains_from, jumpers
 from nettop.model.ruleset.rule_words import arp_matches
 from nettop.model.ruleset.ruleset import Ruleset
 from nettop.model.ruleset.sets.contents import SetContents, ipsets_of, sets_of
@@ -140,17 +140,9 @@ def _filters(facts: Facts, index: int) -> bool:
     chain = facts.ruleset.picture.chains[index]
     if chain.hook is None or is_dormant(chain):
         return False
-    seen, todo = set[int](), [index]
-    while todo:
-        one = todo.pop()
-        if one in seen:
-            continue
-        seen.add(one)
-        for rule in facts.rules_of(one):
-            if rule.verdict.lower() in _DROPS:
-                return True
-            todo += facts.ruleset.picture.targets(rule)
-    return chain.policy == "drop"
+    followed = chains_from(facts.ruleset.picture, [index])
+    drops = (rule.verdict.lower() in _DROPS for one in followed for rule in facts.rules_of(one))
+    return chain.policy == "drop" or any(drops)
 
 
 def _dormant(facts: Facts) -> Iterator[Finding]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from nettop.decode.nftables.listing import Flowtable
@@ -126,17 +126,15 @@ def lay_out(
     own = [(index, chain) for index, chain in chains if chain.family in families and chain.hook is not None]
     used = {chain.hook for _, chain in own}
     hooks = tuple(sorted({*always, *(hook for hook in used if hook)}, key=hook_rank))
-    kernel = [] if tracked is None or not path.startswith("IP") else _kernel(own, {*families} & {*tracked} != set())
+    kernel: list[_Function] = []
     if tracked is not None:
-        kernel += [(f"flowtable {f.name}", f.priority, (f.hook,)) for f in flowtables if f.family in families]
-        hooks = tuple(sorted({*hooks, *(f.hook for f in flowtables if f.family in families)}, key=hook_rank))
+        kernel += _kernel(own, {*families} & {*tracked} != set()) if path.startswith("IP") else ()
+        offloaded = [one for one in flowtables if one.family in families]
+        kernel += [(f"flowtable {one.name}", one.priority, (one.hook,)) for one in offloaded]
+        hooks = tuple(sorted({*hooks, *(one.hook for one in offloaded)}, key=hook_rank))
         kernel += {(_TRACE, runs_at(c) or 0, (c.hook,)) for c in traces if c.family in families and c.hook in hooks}
     rows = sorted({*(runs_at(chain) or 0 for _, chain in own), *(priority for _, priority, _ in kernel)})
-    places = [
-        Place(None, rows.index(priority), hooks.index(hook), (f"· {name}", "dim"), f"· {name.split()[-1]}")
-        for name, priority, at in kernel
-        for hook in at
-    ]
+    places = [*_kernel_places(kernel, rows, hooks)]
     for index, chain in own:
         row, column = rows.index(runs_at(chain) or 0), hooks.index(chain.hook or "")
         places.append(fill(index, Place(chain.ident, row, column, *_names(chain))))
@@ -144,6 +142,12 @@ def lay_out(
     by_hook = tuple(drops([index for index, chain in own if chain.hook == hook]) for hook in hooks)
     dnat = any(chain.type == "nat" and chain.hook in ("prerouting", "output") and chain.count for _, chain in own)
     return Matrix(path, paths, hooks, tuple(_label(row, own) for row in rows), tuple(places), by_hook, dnat)
+
+
+def _kernel_places(kernel: list[_Function], rows: list[int], hooks: Sequence[str]) -> Iterator[Place]:
+    for name, priority, at in kernel:
+        for hook in at:
+            yield Place(None, rows.index(priority), hooks.index(hook), (f"· {name}", "dim"), f"· {name.split()[-1]}")
 
 
 def _names(chain: ChainView) -> tuple[Segment, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from nettop.model.filter.fields import ListedFields
 from nettop.model.ruleset import words
 from nettop.model.ruleset.chain_table import ChainTable
 from nettop.model.ruleset.counters import TracedHits
+from nettop.model.ruleset.fields import entry_words
 from nettop.model.ruleset.find import RuleFinder
 from nettop.model.ruleset.merge import NFT, ChainView, RuleView
 from nettop.model.ruleset.opened_sets import refs_of
@@ -32,7 +34,6 @@ from nettop.model.ruleset.rule_tree import (
     jumpers,
     own_cells,
     rules_of_tree,
-    verdict_of,
 )
 from nettop.model.ruleset.rule_words import EVERY, expressions, split_rule, whole_rule
 from nettop.model.ruleset.ruleset import Ruleset
@@ -283,26 +284,15 @@ class RuleTable:
 
     def fields(self) -> ListedFields:
         """Return the columns for the display filter: the rules of the last snapshot's scope."""
-        rows = self._rows
+        entries = [(self._chain(row), None if row.rule is None else self._rule(row)) for row in self._rows]
 
         def numbers(name: str) -> list[float | None] | None:
+            if name == "priority":
+                return [chain.priority for chain, _ in entries]
             known = name in ("packets", "bytes", "rate", "handle")
-            return [self._value(name, at) for at in range(len(rows))] if known else None
+            return [self._value(name, at) for at in range(len(entries))] if known else None
 
-        def texts(name: str) -> list[str] | None:
-            if name == "netns":
-                return [self._ruleset.netns] * len(rows)
-            if name == "verdict":
-                policies = [self._chain(row).policy or "" for row in rows]
-                pairs = zip(rows, policies, strict=True)
-                return [one if row.rule is None else verdict_of(self._rule(row)).lower() for row, one in pairs]
-            if name == "backend":
-                return [(self._chain(row) if row.rule is None else self._rule(row)).backend for row in rows]
-            attribute = "name" if name == "chain" else name
-            known = name in ("chain", "table", "family")
-            return [getattr(self._chain(row), attribute) for row in rows] if known else None
-
-        return ListedFields(len(rows), numbers, texts)
+        return ListedFields(len(entries), numbers, partial(entry_words, self._ruleset.netns, entries))
 
     def snapshot(self, spec: ViewSpec, now_ns: int) -> Snapshot:
         """Return the window of rules that spec describes, below the chain that is its scope."""

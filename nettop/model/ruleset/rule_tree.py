@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -130,6 +130,18 @@ def jumpers(picture: Picture) -> dict[int, list[int]]:
     for at, rule in enumerate(picture.rules):
         for target in picture.targets(rule) if rule.targets else ():
             found.setdefault(target, []).append(at)
+    return found
+
+
+def chains_from(picture: Picture, first: Iterable[int]) -> set[int]:
+    """Return these chains, and those that their rules lead to."""
+    found: set[int] = set()
+    todo = list(first)
+    while todo:
+        index = todo.pop()
+        if index not in found:
+            found.add(index)
+            todo += [target for rule in picture.rules_of(picture.chains[index]) for target in picture.targets(rule)]
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -15,9 +16,10 @@ from nettop.decode.nftables.sets import NftSet
 from nettop.errors import UsageError
 from nettop.linux.nf_tables import HOOK_ORDER
 from nettop.model.filter.fields import ListedFields, Mask
+from nettop.model.ruleset.fields import entry_words
 from nettop.model.ruleset.merge import LEGACY, NFT, RuleView
 from nettop.model.ruleset.order import traversal
-from nettop.model.ruleset.rule_tree import verdict_of
+from nettop.model.ruleset.rule_tree import chains_from
 from nettop.model.ruleset.ruleset import Ruleset
 from nettop.model.ruleset.sets.contents import SetContents, ipsets_of, sets_of
 from nettop.model.ruleset.sets.membership import Question
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
     from nettop.model.filter.expression import Filter
 
 _NAMED = 12  # names in the line that refuses an unknown one
-_OF_CHAIN = {"chain": "name", "table": "table", "family": "family", "hook": "hook"}
 _TableKey = tuple[str, str, str]  # as ChainView.table_key
 T = TypeVar("T")
 
@@ -75,7 +76,7 @@ def select(ruleset: Ruleset, query: RuleQuery, contents: SetContents) -> Selecti
         return found
     _named("hook", query.hooks, HOOK_ORDER, lambda hook: (hook,))
     chains = _named("chain", query.chains, picture.chains, lambda chain: (chain.family, chain.table, chain.name))
-    reached = _reached(ruleset, query.hooks)
+    reached = chains_from(picture, (index for index, chain in enumerate(picture.chains) if chain.hook in query.hooks))
     rows = [
         index
         for index in traversal(picture)
@@ -154,19 +155,6 @@ def _tables(ruleset: Ruleset) -> list[_TableKey]:
     return [*nft, *(key for key in keys if key[0] == LEGACY)]
 
 
-def _reached(ruleset: Ruleset, hooks: tuple[str, ...]) -> set[int]:
-    """Return the chains at these hooks, and those that their rules jump to."""
-    picture = ruleset.picture
-    found: set[int] = set()
-    todo = [index for index, chain in enumerate(picture.chains) if chain.hook in hooks]
-    while todo:
-        index = todo.pop()
-        if index not in found:
-            found.add(index)
-            todo += [target for rule in picture.rules_of(picture.chains[index]) for target in picture.targets(rule)]
-    return found
-
-
 def _named(what: str, names: tuple[str, ...], known: Iterable[T], key: Callable[[T], tuple[str, ...]]) -> set[T]:
     """Return those that have one of the names: their own, or with what they are in before it."""
     if not names:
@@ -187,8 +175,8 @@ def _named(what: str, names: tuple[str, ...], known: Iterable[T], key: Callable[
 def _fields(ruleset: Ruleset) -> ListedFields:
     """Return the columns of all rules and policies for the display filter."""
     picture, counts = ruleset.picture, ruleset.counts
-    chains = [picture.chains[index] for index in picture.chain_of_cell]
     rules: list[RuleView | None] = [*picture.rules, *[None] * len(picture.chains)]
+    entries = [(picture.chains[at], rule) for at, rule in zip(picture.chain_of_cell, rules, strict=True)]
 
     def numbers(name: str) -> list[float | None] | None:
         if name in ("packets", "bytes", "rate"):
@@ -197,18 +185,6 @@ def _fields(ruleset: Ruleset) -> ListedFields:
             return [value if known else None for value, known in zip(values.tolist(), held.tolist(), strict=True)]
         if name == "handle":
             return [rule.handle if rule else None for rule in rules]
-        return [chain.priority for chain in chains] if name == "priority" else None
+        return [chain.priority for chain, _ in entries] if name == "priority" else None
 
-    def texts(name: str) -> list[str] | None:
-        if name == "netns":
-            return [ruleset.netns] * len(chains)
-        if name == "device":
-            return [",".join(chain.devices) for chain in chains]
-        pairs = list(zip(chains, rules, strict=True))
-        if name == "verdict":
-            return [verdict_of(rule).lower() if rule else chain.policy or "" for chain, rule in pairs]
-        if name == "backend":
-            return [(rule or chain).backend for chain, rule in pairs]
-        return [getattr(chain, _OF_CHAIN[name]) or "" for chain in chains] if name in _OF_CHAIN else None
-
-    return ListedFields(len(chains), numbers, texts)
+    return ListedFields(len(entries), numbers, partial(entry_words, ruleset.netns, entries))

@@ -61,8 +61,9 @@ def _seconds(milliseconds: int | None) -> float | int | None:
 def element_rows(of: NftSet, elements: Elements | None, netns: str) -> Iterator[Row]:
     """Yield the elements of a set or map, in the order of the dump."""
     where = {"netns": netns, "family": of.family, "table": of.table, "set": of.name}
-    for row in rows_of(elements) if elements is not None else ():
-        yield {"kind": "element", **where, **element_keys(of, elements, row)} if elements is not None else {}
+    if elements is not None:
+        for row in rows_of(elements):
+            yield {"kind": "element", **where, **element_keys(of, elements, row)}
 
 
 def element_keys(of: NftSet, elements: Elements, row: int) -> Row:

@@ -816,6 +816,15 @@ def test_rules_that_a_filter_finds_name_their_chain(feed: Feed) -> None:
     assert [row["rule"] for row in rows] == ["fw lan: (no words yet)", "fw blocked: (no words yet)"]
 
 
+@pytest.mark.parametrize("expression", ["hook forward", "device eth0", "priority 10"])
+def test_rules_are_filtered_by_the_hook_device_and_priority_of_their_chain(expression: str) -> None:
+    feed = Feed()
+    feed.layout([base("fw", "fwd", devices=("eth0",), priority=10), base("fw", "in", hook="input"), user("fw", "lan")])
+    feed.poll((rule("fwd", 4, "lan"), rule("in", 5), rule("lan", 6)), [1, 1, 1], T0)
+    rows = feed.shown(T0, filter=parse(expression, "rule"), scope=feed.ruleset.picture.chains[0].ident)
+    assert [(row["handle"], row["number"]) for row in rows] == [("4", "1"), ("", "policy")]
+
+
 def test_only_what_moved_keeps_the_headings_above_it(feed: Feed) -> None:
     feed.poll(RULES, [1, 1, 1, 1, 1], T0)
     nothing = feed.rules.snapshot(ViewSpec(("number",), moved=True), T0)
