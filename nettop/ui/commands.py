@@ -99,6 +99,7 @@ class CommandContext:
     resettable: bool = False  # it is a counter that can be reset
     sortable: bool = True  # there is a column to sort by
     tracing: bool = False  # a trace runs
+    listed: bool = True  # the table is on the screen: no detail covers it
     can_arrive: bool = True  # more can arrive: the namespace exists, the file is not read to its end
 
 

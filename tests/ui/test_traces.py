@@ -124,6 +124,17 @@ async def test_the_rule_of_a_step_whose_line_is_cut_is_in_full_below(recorded: S
         await seen.until(lambda: seen.lines[-2].startswith(" ip daddr 203.0.113.0/24 counter jump blocked"), "its rule")
 
 
+async def test_the_keys_shown_are_not_those_of_a_table_that_the_detail_covers(recorded: Session) -> None:
+    async with running(SMALL, recorded) as seen:
+        await first_drop(seen)
+        assert "s sort  C columns" in seen.lines[-1]
+        await seen.press("enter")
+        await seen.see("dropped by inet fw")
+        await seen.see("Enter open  Esc back  F its flow  R its rule  y copy  w write")
+        await seen.press("escape")
+        await seen.see("s sort  C columns")
+
+
 async def test_r_on_a_packet_goes_to_the_rule_that_ended_it_and_t_back_to_its_packets(recorded: Session) -> None:
     async with running(WIDE, recorded) as seen:
         await first_drop(seen)

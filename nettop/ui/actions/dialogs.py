@@ -63,7 +63,7 @@ def filter_or_find(screen: MainScreen) -> Awaitable[None]:
         screen.write_bars()
 
     screen.session.find_rules("", discard)  # makes the index while the text is typed
-    advice = f"a text, 10.0.0.5, port 443, eth0 · or a filter: {_EXAMPLES[kind]}"
+    advice = f"a text, 10.0.0.5, port 443, eth0 · {kind}s with: {_EXAMPLES[kind]}"
     return screen.open_prompt(PromptRequest("find", " / ", view.found or filter_text, check, advice, apply, kind))
 
 

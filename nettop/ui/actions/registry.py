@@ -27,6 +27,10 @@ def _row(context: CommandContext) -> bool:
     return context.row
 
 
+def _is_listed(context: CommandContext) -> bool:
+    return context.listed
+
+
 def _lives(context: CommandContext) -> bool:
     return context.can_arrive
 
@@ -49,7 +53,8 @@ COMMANDS: tuple[Command, ...] = (
             when=lambda context: context.leads_back),
     _listed("next_pane", ("tab",), "Next pane", lambda screen: screen.view.next_pane(1), palette=False),
     _listed("previous_pane", ("shift+tab",), "Previous pane", lambda screen: screen.view.next_pane(-1), palette=False),
-    _listed("filter", ("slash",), "Filter, find: what matches", dialogs.filter_or_find, "filter", _FILTERED),
+    _listed("filter", ("slash",), "Filter, find: what matches", dialogs.filter_or_find, "filter", _FILTERED,
+            when=_is_listed),
     _listed("enter_namespace", (), "Enter: watch this namespace", map_.enter, "", _MAP, live=True, when=_row),
     _listed("drawing", ("d",), "Drawing: or the tree, or both", lambda screen: screen.view.toggle_drawing(),
             "drawing", _MAP, needs="drawing"),
@@ -68,12 +73,12 @@ COMMANDS: tuple[Command, ...] = (
             when=_row),
     _listed("map_findings", ("exclamation_mark",), "Findings: what is probably wrong", map_.findings, "", _MAP),
     _listed("sort", ("s",), "Sort: by one or two columns", dialogs.sort, "sort", _TABLES,
-            when=lambda context: context.sortable),
+            when=lambda context: context.sortable and context.listed),
     _listed("group", ("b",), "Group by: source, service, …", dialogs.group, "group", ("flows", "groups"),
-            needs="groups"),
-    _listed("columns", ("C",), "Columns: which, in which order", dialogs.columns, "columns", _TABLES),
+            needs="groups", when=_is_listed),
+    _listed("columns", ("C",), "Columns: which, in which order", dialogs.columns, "columns", _TABLES, when=_is_listed),
     _listed("follow", ("f",), "Follow: the newest, or this flow", flows.follow, "follow", _FOLLOWED,
-            when=lambda context: context.row and context.can_arrive),
+            when=lambda context: context.row and context.can_arrive and context.listed),
     _listed("flow_of", ("F",), "Its flow: in the table", flows.go_to("flows"), "its flow", ("events", "traces"),
             needs="flows", when=_row),
     _listed("master_of", (), "Its master: the flow that expected it", flows.go_to("flows", "master"), "", _FLOW_ROWS,

@@ -248,6 +248,7 @@ class MainScreen(Screen[None], Covered, inherit_bindings=False):
             row is not None and row.resettable,
             table is not None and table.sortable,
             status.tracing is not None,
+            table is None or table.display,
             status.mode not in FINAL_MODES or bool(status.others),
         )
 
