@@ -191,8 +191,3 @@ class Decompressed(_Buffered):
 
 
 Chunks = RegularFile | Pipe | Decompressed
-
-
-def chunks_of(fd: int, chunk: int) -> RegularFile | Pipe:
-    """Return the source for a descriptor: RegularFile if it has positions, else Pipe."""
-    return RegularFile(fd, chunk) if stat.S_ISREG(os.fstat(fd).st_mode) else Pipe(fd)

@@ -60,7 +60,7 @@ class PcapngCopy:
 
     def _header(self, sections: list[FileBlock]) -> bytes:
         """Return the section header, once: that of the first section, with the comments of the others known so far."""
-        described = [foreign.section_options(one) for one in sections]
+        described = [foreign.options_of(one.body[16:], one.order) for one in sections]
         if self._section is not None:
             self.left_out["descriptions of other sections"] += sum(one != self._section for one in described)
             return b""

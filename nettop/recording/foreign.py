@@ -12,21 +12,17 @@ from nettop.recording.records import FileBlock, order_of
 _EPB_NUMBERS = {blocks.EPB_FLAGS: "I", blocks.EPB_DROPCOUNT: "Q", 5: "Q", 6: "I"}  # 5: packet id, 6: queue
 _IDB_NUMBERS = {8: "Q", 10: "I", blocks.IF_TSOFFSET: "q", 16: "Q", 17: "Q"}  # speeds, zone
 _ISB_NUMBERS = {2: "II", 3: "II", **dict.fromkeys(range(4, 9), "Q")}
+_NO_NUMBERS: Mapping[int, str] = {}
 _CUSTOM_OPTIONS = (2988, 2989, 19372, 19373)  # begin with a PEN
 _VERDICT = 7  # of a packet: a type of 8 bits, then of types 1 and 2 a 64-bit number
 _NO_DROPS = 0xFFFF
 _PLAIN = (9,)  # systemd's journal: text
 
 
-def section_options(block: FileBlock) -> list[blocks.Option]:
-    """Return the options of a section header."""
-    return _options(block.body[16:], block.order, {})
-
-
 def described(block: FileBlock) -> tuple[int, int, list[blocks.Option]]:
     """Return the link type, the snaplen and the options of an interface description."""
     link, snaplen = struct.unpack_from(block.order + "HxxI", block.body)
-    return link, snaplen, _options(block.body[8:], block.order, _IDB_NUMBERS)
+    return link, snaplen, options_of(block.body[8:], block.order, _IDB_NUMBERS)
 
 
 def numbered(options: Iterable[blocks.Option], number: int) -> list[blocks.Option]:
@@ -45,7 +41,7 @@ def of_interface(block: FileBlock, number: int) -> bytes:
     """Return a statistics block, or nettop's block of a loss, for an interface of that number."""
     if block.kind == blocks.ISB:
         _, high, low = struct.unpack_from(block.order + "III", block.body)
-        options = _options(block.body[12:], block.order, _ISB_NUMBERS)
+        options = options_of(block.body[12:], block.order, _ISB_NUMBERS)
         head = struct.pack("<III", number, high, low)
         return blocks.block(blocks.ISB, head + blocks.encode_options(options))
     fields, body = marks.unpack(blocks.nettop_content(block.body, block.order) or b"")
@@ -61,7 +57,7 @@ def native(block: FileBlock) -> bytes | None:
     if block.kind == blocks.DSB:
         kind, size = struct.unpack_from(">II", block.body)
         end = 8 + size + (-size % 4)
-        return struct.pack("<II", kind, size) + block.body[8:end] + _swapped(block.body[end:], {})
+        return struct.pack("<II", kind, size) + block.body[8:end] + _swapped(block.body[end:])
     if block.kind == blocks.CUSTOM:
         return block.body[3::-1] + block.body[4:]
     return None
@@ -78,7 +74,7 @@ def packet(block: bytes | bytearray | memoryview, number: int) -> bytes:
         return blocks.block(blocks.EPB, struct.pack("<5I", number, 0, 0, len(frame), wire) + frame)
     high, low, size, wire = struct.unpack_from(order + "4I", data, 12)
     end = 28 + size + (-size % 4)
-    options = _options(data[end:-4], order, _EPB_NUMBERS)
+    options = options_of(data[end:-4], order, _EPB_NUMBERS)
     if kind == blocks.PB:
         drops = struct.unpack_from(order + "HH", data, 8)[1]
         if drops not in (0, _NO_DROPS):
@@ -87,7 +83,8 @@ def packet(block: bytes | bytearray | memoryview, number: int) -> bytes:
     return blocks.block(blocks.EPB, head + data[28:end] + blocks.encode_options(options))
 
 
-def _options(data: bytes, order: str, numbers: Mapping[int, str]) -> list[blocks.Option]:
+def options_of(data: bytes, order: str, numbers: Mapping[int, str] = _NO_NUMBERS) -> list[blocks.Option]:
+    """Return the options of a block in little-endian order; `numbers` are the formats of those that are numbers."""
     options, _ = blocks.decode_options(data, order)
     return options if order == "<" else [(code, _native_value(code, value, numbers)) for code, value in options]
 
@@ -104,8 +101,8 @@ def _native_value(code: int, value: bytes, numbers: Mapping[int, str]) -> bytes:
     return value
 
 
-def _swapped(data: bytes, numbers: Mapping[int, str]) -> bytes:
-    return blocks.encode_options(_options(data, ">", numbers))
+def _swapped(data: bytes) -> bytes:
+    return blocks.encode_options(options_of(data, ">"))
 
 
 def _names(body: bytes) -> bytes:
@@ -118,4 +115,4 @@ def _names(body: bytes) -> bytes:
         pos = end
         if kind == 0:
             break
-    return b"".join(parts) + _swapped(body[pos:], {})
+    return b"".join(parts) + _swapped(body[pos:])

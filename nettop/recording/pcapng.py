@@ -181,7 +181,7 @@ class PcapngDecoder(FormatDecoder):
             if len(self._cached) < _MAX_CACHED and len(body) < _MAX_CACHED:
                 self._cached[key] = described
         template, recorded = described
-        interface = template.numbered(len(known))
+        interface = replace(template, index=len(known), ids={})
         known.append(interface)
         self._table.append(interface)
         if recorded is not None:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from nettop.batch import Counter64, End, Item
 from nettop.errors import InputError
 from nettop.recording import compressed
-from nettop.recording.chunks import CHUNK, Chunk, Chunks, Decompressed, chunks_of, open_input
+from nettop.recording.chunks import CHUNK, Chunk, Chunks, Decompressed, Pipe, RegularFile, open_input
 from nettop.recording.pcap import PcapDecoder, byte_order
 from nettop.recording.pcapng import PcapngDecoder
 from nettop.recording.records import FormatDecoder, Numbering
@@ -31,7 +31,7 @@ class CaptureReader:
         self.ended = False
         self._fd = fd
         self._numbering = numbering
-        self._chunks: Chunks = chunks_of(fd, chunk)
+        self._chunks: Chunks = RegularFile(fd, chunk) if self.regular else Pipe(fd)
         self._first: Chunk | None = None  # the one by which the file was recognised
         self._decoder: FormatDecoder | None = None
         while self.regular and self._decoder is None and self._recognise():

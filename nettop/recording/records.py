@@ -83,10 +83,6 @@ class Interface:
         """True for a stream of netlink messages."""
         return self.stream.kind is StreamKind.NETLINK
 
-    def numbered(self, index: int) -> Interface:
-        """Return the same interface at that index of another section."""
-        return Interface(self.stream, index, self.by_nettop, self.resolution, self.offset_s)
-
     def time_ns(self, ticks: int) -> int:
         """Return a time of this interface in ns since the epoch."""
         return int(_exact(ticks, self.resolution, self.offset_s))

@@ -110,7 +110,12 @@ class Session:
 
     def start_recording(self, path: str, done: Done) -> None:
         """Record every stream to a new file, beginning with a keyframe; refuse to overwrite."""
-        self._act(lambda: self._start_recording(path), done)
+
+        def start() -> None:
+            self._saving.start(path, self._services, self._run.plumbing)
+            self._keyframe()
+
+        self._act(start, done)
 
     def stop_recording(self, done: Done) -> None:
         """End the recording properly."""
@@ -348,10 +353,6 @@ class Session:
             self._control.submit(lambda: done(_failure_of(action)))
         except RuntimeError:  # the session is closing
             done("nettop is ending")
-
-    def _start_recording(self, path: str) -> None:
-        self._saving.start(path, self._services, self._run.plumbing)
-        self._keyframe()
 
     def _note(self, text: str) -> None:
         """Add a note to the header's; the last few are kept."""

@@ -78,8 +78,8 @@ def ports(batch: Batch, stream: Stream) -> Columns:
     return PacketDecoder(stream.linktype, Depth.PORTS)(batch).cols
 
 
-def block_of(batch: Batch, stream: Stream, first: int, on_columns: OnColumns | None = None) -> PacketBlock:
-    """Return the block of one batch, its rows numbered as in their file or from `first`.
+def block_of(batch: Batch, stream: Stream, on_columns: OnColumns | None = None) -> PacketBlock:
+    """Return the block of one batch, its rows numbered as in their file or from 1.
 
     `on_columns` is called with the stream and the decoded columns.
     """
@@ -89,7 +89,7 @@ def block_of(batch: Batch, stream: Stream, first: int, on_columns: OnColumns | N
     if on_columns is not None:
         on_columns(stream, cols)
     number = meta.number if isinstance(meta, PacketMeta) else None
-    ident = np.arange(first, first + n, dtype=np.int64) if number is None else number.astype(np.int64)
+    ident = np.arange(1, 1 + n, dtype=np.int64) if number is None else number.astype(np.int64)
     base = _file_base(batch)
     length = wirelen(batch)
     return PacketBlock(

@@ -18,7 +18,7 @@ from nettop.model.packets.text import proto_texts, texts_of
 from nettop.model.packets.wording import Described, PacketWords, tcp_headers, tcp_rows
 from nettop.text.packet import DIRECTIONS
 from nettop.text.sanitize import clean
-from nettop.text.units import grouped
+from nettop.text.units import plural
 
 _NULL = "null"
 Streams = Mapping[int, Stream]
@@ -172,7 +172,7 @@ _WHERE = {"ring": "kernel ring", "queue": "nettop's queue", "file": "the file"}
 
 def gap_line(gap: Gap, stream: Stream | None) -> str:
     """Return `GAP 1,204 packets lost, kernel ring of eth1`."""
-    count = "packets" if gap.lost is None else "1 packet" if gap.lost == 1 else f"{grouped(gap.lost)} packets"
+    count = "packets" if gap.lost is None else plural(gap.lost, "packet")
     device = f" of {clean(stream.name)}" if stream is not None and stream.name else ""
     return f"GAP {count} lost, {_WHERE.get(gap.why.value, gap.why.value)}{device}"
 

@@ -101,7 +101,7 @@ class PacketStore:
             return
         self.seen += len(batch)
         if isinstance(batch.meta, PacketMeta) and batch.meta.number is not None:
-            self._add_block(block_of(batch, stream, 1, self._on_columns))  # of a file, which numbers its packets
+            self._add_block(block_of(batch, stream, self._on_columns))  # of a file, which numbers its packets
             return
         self._arrivals.add(batch, stream)
         ready_ns = self._arrivals.ready_ns()
@@ -124,7 +124,7 @@ class PacketStore:
         return self._arrivals.rows > 0
 
     def _number(self, parts: list[tuple[Batch, Stream]]) -> None:
-        blocks = [block_of(batch, stream, 1, self._on_columns) for batch, stream in parts]
+        blocks = [block_of(batch, stream, self._on_columns) for batch, stream in parts]
         block = joined(blocks) if len(blocks) > 1 else blocks[0]
         block.ident = np.arange(self._numbered + 1, self._numbered + 1 + len(block), dtype=np.int64)
         self._numbered += len(block)

@@ -65,8 +65,9 @@ class PacketModel:
                 self._streams[item.stream.id] = item.stream
                 self.lists.expect(item.stream)
                 self._detail = None
-        elif isinstance(item, Batch) and item.stream in self._headers:
-            self._measure(item, self._headers[item.stream])
+        elif isinstance(item, Batch) and (headers := self._headers.get(item.stream)) is not None:
+            if self._on_columns is not None:
+                self._on_columns(headers, ports(item, headers))
         elif isinstance(item, Batch):
             stream = self._streams.get(item.stream)
             if stream is not None and isinstance(item.meta, PacketMeta):
@@ -76,10 +77,6 @@ class PacketModel:
         elif isinstance(item, Gap) and item.stream in self._streams:
             self.lists.live.store.gap(item, self._streams[item.stream])
             self.version += 1
-
-    def _measure(self, batch: Batch, stream: Stream) -> None:
-        if self._on_columns is not None:
-            self._on_columns(stream, ports(batch, stream))
 
     def snapshot(self, spec: ViewSpec, now_ns: int) -> Snapshot:
         """Return the window. Gaps are rows of their own; they count in `first` and `matched`."""
