@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import TypeVar
-
-Facts = TypeVar("Facts")
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,8 +13,3 @@ class Finding:
     summary: str  # one sentence
     place: tuple[tuple[str, str | int | None], ...]
     evidence: tuple[str, ...] = ()  # one line each
-
-
-def findings(facts: Facts, checks: Iterable[Callable[[Facts], Iterator[Finding]]]) -> list[Finding]:
-    """Return the findings of all checks, in their order."""
-    return [found for check in checks for found in check(facts)]

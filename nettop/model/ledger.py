@@ -14,14 +14,6 @@ from nettop.batch import Batch, Counters, Gap, Item, NetlinkMeta, Stream, Stream
 from nettop.kinds import GapReason, StreamKind
 from nettop.text.units import grouped, plural
 
-# The header's label of each reason of a loss.
-_LABELS = {
-    GapReason.KERNEL: "kernel",
-    GapReason.RING: "ring",
-    GapReason.QUEUE: "queue",
-    GapReason.FILE: "file",
-    GapReason.RECORDER: "recorder",
-}
 _BY_KERNEL = (GapReason.KERNEL, GapReason.RING)
 
 
@@ -182,7 +174,7 @@ class Ledger:
 
     def lost(self) -> str:
         """Return `0`, `1,204 ring`, `1,204 ring, 30 queue`, `? kernel`: the text of the header."""
-        parts = [f"{grouped(count)} {_LABELS[reason]}" for reason, count in self.losses().items() if count]
+        parts = [f"{grouped(count)} {reason.value}" for reason, count in self.losses().items() if count]
         parts += [f"{grouped(count)} unreadable"] if (count := self.unreadable()) else []
         if self.unknown():
             parts.append("and more" if parts else "? (size unknown)")

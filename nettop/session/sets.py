@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
@@ -34,19 +34,6 @@ _Read = Callable[[int], tuple[NftSet | IpSet | None, Elements | list[IpSetElemen
 Key = TypeVar("Key")
 Found = TypeVar("Found")
 _Found = tuple[SetContents, Sequence[str]]  # elements that hold it; sets that were not searched
-
-
-class SetSource(Protocol):
-    """Reads the elements of sets. Its methods may wait, so they are not called on the model thread."""
-
-    def search(self, asked: Question, used: SetsUsed) -> _Found:
-        """Return the elements that hold what is asked, of the sets that rules use, and the sets that were not read."""
-
-    def page(self, ref: SetRef, count: int) -> SetPage:
-        """Return the first `count` elements of a set, or the reason why they cannot be read."""
-
-    def close(self) -> None:
-        """Close what is open."""
 
 
 def asked_of(text: str) -> Question | None:
@@ -211,3 +198,6 @@ def _held(
         elif len(of) >= _MOST:
             missing.append(name)
     return found, tuple(missing)
+
+
+SetSource = KernelSets | RecordedSets  # their methods may wait, so they are not called on the model thread

@@ -46,10 +46,10 @@ _ICMPV6_CODE = {
 
 _TCP_FLAGS = {1: "FIN", 2: "SYN", 4: "RST", 8: "PSH", 16: "ACK", 32: "URG", 64: "ECE", 128: "CWR", 256: "AE"}
 
-ARP_OPERATIONS = {1: "Request", 2: "Reply", 3: "Reverse Request", 4: "Reverse Reply"} | {
-    8: "Inverse Request",
-    9: "Inverse Reply",
-}  # RFC 826, 903, 2390
+# RFC 826, 903, 2390
+ARP_OPERATIONS = {
+    1: "Request", 2: "Reply", 3: "Reverse Request", 4: "Reverse Reply", 8: "Inverse Request", 9: "Inverse Reply",
+}  # fmt: skip
 
 
 def tcp_flag_names(flags: int) -> str:

@@ -8,14 +8,7 @@ from collections.abc import Sequence
 
 from nettop.kinds import NO_TIME
 
-_SI = (
-    (10**18, "E"),
-    (1_000_000_000_000_000, "P"),
-    (1_000_000_000_000, "T"),
-    (1_000_000_000, "G"),
-    (1_000_000, "M"),
-    (1_000, "k"),
-)
+_SI = ((10**18, "E"), (10**15, "P"), (10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k"))
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)([kmgtpe]?)(i?)(?:b|b?/s)?", re.ASCII | re.IGNORECASE)
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhdw]?)", re.ASCII | re.IGNORECASE)

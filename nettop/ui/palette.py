@@ -117,15 +117,8 @@ def textual_theme(theme: Theme) -> TextualTheme:
 
 def css_variables(theme: Theme) -> dict[str, str]:
     """Return the variables of our CSS."""
-    return {
-        "nt-background": theme.surfaces["background"],
-        "nt-bar": theme.surfaces["bar"],
-        "nt-dialog": theme.surfaces["dialog"],
-        "nt-border": theme.surfaces["border"],
-        "nt-text": theme.roles["text"],
-        "nt-dim": theme.roles["dim"],
-        "nt-bad": theme.roles["bad"],
-    }
+    surfaces = {f"nt-{name}": theme.surfaces[name] for name in ("background", "bar", "dialog", "border")}
+    return surfaces | {f"nt-{name}": theme.roles[name] for name in ("text", "dim", "bad")}
 
 
 @lru_cache(1024)

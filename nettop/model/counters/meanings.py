@@ -41,10 +41,11 @@ MEANING: dict[str, dict[str, str]] = {
 BAD = frozenset(("insert_failed", "drop", "early_drop", "chain_toolong", "invalid", "error"))
 LOST_MEANING = "records lost before the screens: the kernel's buffer or our queue was full"
 
+FULL_ADVICE = "raise net.netfilter.nf_conntrack_max, or group Flows to see who holds the table"
 # What to do while such a counter grows.
 ADVICE: dict[tuple[str, str], str] = {
-    ("conntrack", "drop"): "raise net.netfilter.nf_conntrack_max, or group Flows to see who holds the table",
-    ("conntrack", "early_drop"): "raise net.netfilter.nf_conntrack_max, or group Flows to see who holds the table",
+    ("conntrack", "drop"): FULL_ADVICE,
+    ("conntrack", "early_drop"): FULL_ADVICE,
     ("conntrack", "chain_toolong"): "more buckets (/sys/module/nf_conntrack/parameters/hashsize), or it is an attack",
     ("conntrack", "insert_failed"): "more SNAT addresses or ports, `random-fully`, or fewer retries by clients",
     ("softnet", "dropped"): "raise net.core.netdev_max_backlog, spread the load over CPUs (RPS)",
@@ -53,7 +54,6 @@ ADVICE: dict[tuple[str, str], str] = {
     ("udp", "UdpRcvbufErrors"): "raise net.core.rmem_max and the program's SO_RCVBUF",
 }
 NEARLY_FULL = 0.9  # of the table: from this use on advice is given
-FULL_ADVICE = "raise net.netfilter.nf_conntrack_max, or group Flows to see who holds the table"
 FULL = ": full, new flows are dropped"
 
 

@@ -31,7 +31,7 @@ def state_node(text: str) -> Node:
     known = any(_loose(name) == loose for name in vocabulary.STATE_NAMES)
     if status is None and not known:
         common = [*sorted(vocabulary.BARE_STATES), *sorted(vocabulary.BARE_STATUS)]
-        raise ValueError(f"“{text}” is not a known state; there are {_listed(common)}")
+        raise ValueError(f"“{text}” is not a known state; there are {', '.join(common)}")
     word = Word("state", lambda word: _loose(word) == loose)
     if status is None:
         return word
@@ -44,7 +44,7 @@ def status_node(text: str) -> Node:
     for name, (bits, is_set) in vocabulary.STATUS_WORDS.items():
         if _loose(name) == loose:
             return Compare("status", "!=" if is_set else "=", 0, bits)
-    raise ValueError(f"“{text}” is not a known status; there are {_listed(vocabulary.STATUS_WORDS)}")
+    raise ValueError(f"“{text}” is not a known status; there are {', '.join(vocabulary.STATUS_WORDS)}")
 
 
 def nat_node(kind: str) -> Node:
@@ -152,7 +152,7 @@ def _protocol(field: Field, word: str, operator: str, text: str) -> Node:
     if number is None:
         if not text[:1].isdigit() or values.integer(text) > 255:
             raise ValueError(
-                f"“{text}” is not a known protocol; say a number up to 255, or {_listed(vocabulary.PROTOCOLS)}"
+                f"“{text}” is not a known protocol; say a number up to 255, or {', '.join(vocabulary.PROTOCOLS)}"
             )
         number = values.integer(text)
     return Compare(field.name, operator or "=", number)
@@ -169,10 +169,6 @@ def _maybe_not(word: str, operator: str, node: Node) -> Node:
 def _loose(text: str) -> str:
     """Return a name without case, _ and -: time_wait, time-wait and TIMEWAIT are one state."""
     return text.lower().replace("_", "").replace("-", "")
-
-
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(names)
 
 
 _READERS: dict[str, Callable[[Field, str, str, str], Node]] = {

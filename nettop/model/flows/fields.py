@@ -18,13 +18,8 @@ from nettop.text.sanitize import clean_bytes
 Mask = NDArray[np.bool_]
 
 _PRESENT = {"mark": ct.HAVE_MARK, "status": ct.HAVE_STATUS, "id": ct.HAVE_ID, "timeout": ct.HAVE_TIMEOUT}
-_ENDS = {
-    "osrc": ("osrc", "osport", ct.HAVE_OPORTS),
-    "odst": ("odst", "odport", ct.HAVE_OPORTS),
-    "rsrc": ("rsrc", "rsport", ct.HAVE_RPORTS),
-    "rdst": ("rdst", "rdport", ct.HAVE_RPORTS),
-}
-_SIDES = {"any": tuple(_ENDS), "src": ("osrc",), "dst": ("odst",)} | {end: (end,) for end in _ENDS}
+_ENDS = ("osrc", "odst", "rsrc", "rdst")
+_SIDES = {"any": _ENDS, "src": ("osrc",), "dst": ("odst",)} | {end: (end,) for end in _ENDS}
 
 
 class ProcessColumns(Protocol):
@@ -86,7 +81,7 @@ class FlowFields:
 
     def endpoints(self, side: str) -> Sequence[Endpoint]:
         """Return the endpoints of a side: `src` and `dst` of the original tuple, `any` of both tuples."""
-        return [self._endpoint(*_ENDS[end]) for end in _SIDES.get(side, ())]
+        return [self._endpoint(end) for end in _SIDES.get(side, ())]
 
     def words(self, name: str) -> tuple[Array, Sequence[str]] | None:
         """Return codes and words of state, proto, nat, netns, process, helper, label or (of events) event."""
@@ -109,13 +104,14 @@ class FlowFields:
             return _coded(self._coded_or_none("labels", ct.HAVE_LABELS), self._label_word)
         return None
 
-    def _endpoint(self, address: str, port: str, bit: int) -> Endpoint:
+    def _endpoint(self, end: str) -> Endpoint:
+        bit = ct.HAVE_OPORTS if end.startswith("o") else ct.HAVE_RPORTS
         if bit not in self._ports:
             self._ports[bit] = derive.has(self._data, bit) & derive.ported(self._data)
         return Endpoint(
-            self._data.get(f"{address}_hi"),
-            derive.column(self._data, f"{address}_lo"),
-            derive.column(self._data, port),
+            self._data.get(f"{end}_hi"),
+            derive.column(self._data, f"{end}_lo"),
+            derive.column(self._data, f"{end[:2]}port"),
             self._ports[bit],
         )
 

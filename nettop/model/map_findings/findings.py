@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from nettop.model import findings as shared
 from nettop.model.findings import Finding
 from nettop.model.map_findings import addresses, links, reverse_path, rules
 from nettop.model.map_findings.facts import MapFacts
@@ -13,7 +12,7 @@ CHECKS = (*rules.CHECKS, *reverse_path.CHECKS, *links.CHECKS, *addresses.CHECKS)
 
 def map_findings(facts: MapFacts) -> list[Finding]:
     """Return what is probably wrong with the namespaces of the host."""
-    return shared.findings(facts, CHECKS)
+    return [found for check in CHECKS for found in check(facts)]
 
 
 def where(found: Finding) -> str:

@@ -9,7 +9,6 @@ from nettop.decode.ipset import IpSet
 from nettop.decode.nftables.iptables_save import words
 from nettop.decode.nftables.sets import NftSet
 from nettop.linux import nf_tables as nft
-from nettop.model import findings as shared
 from nettop.model.findings import Finding
 from nettop.model.ruleset.merge import LEGACY, ChainView, RuleView
 from nettop.model.ruleset.order import is_dormant, path_of, sees_same, traversal
@@ -51,7 +50,8 @@ class Facts:
 
 def findings(ruleset: Ruleset, contents: SetContents) -> list[Finding]:
     """Return what is probably wrong with a ruleset."""
-    return shared.findings(Facts(ruleset, contents), CHECKS)
+    facts = Facts(ruleset, contents)
+    return [found for check in CHECKS for found in check(facts)]
 
 
 def chain_key(found: Finding) -> tuple[object, ...]:

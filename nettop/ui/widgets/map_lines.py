@@ -20,9 +20,9 @@ from nettop.ui.widgets.map_placement import (
     DrawnLink,
     Placed,
     Placement,
+    Placer,
     Slot,
     item_text,
-    place,
     texts,
 )
 from nettop.ui.widgets.matrix_lines import Part
@@ -61,7 +61,7 @@ def draw(scene: Scene, width: int, lit: Collection[int] = (), found: Collection[
     columns = 2 if width >= _TWO_COLUMNS and len(scene.boxes) > 1 else 1
     wanted = max((cell_len(clean(text)) + 4 for text in texts(scene.boxes)), default=_BOX)
     box = max(min(_BOX, width), min(wanted, (width - _EDGES - 2 * _LANE) // columns))
-    placed = place(scene, columns, max(0, (width - columns * box - _EDGES) // _LANE), lit)
+    placed = Placer(scene, columns, lit).place(max(0, (width - columns * box - _EDGES) // _LANE))
     channel = _EDGES + _LANE * placed.lanes if placed.links else 1
     grid = _Grid(width, placed, box, box + channel, lit, found)
     lines = [*grid.lines(), *_remarks(scene, placed)]

@@ -69,7 +69,7 @@ def slots_of(box: Box) -> list[Slot]:
 
 
 class Placer:
-    """Places the boxes of one scene in one or two columns."""
+    """Places the boxes of one scene in one or two columns. Links between devices in `lit` are lit."""
 
     def __init__(self, scene: Scene, columns: int, lit: Collection[int]) -> None:
         self._scene, self._columns, self._lit = scene, columns, lit
@@ -163,11 +163,6 @@ class Placer:
     def _link(self, first: tuple[int, int], second: tuple[int, int], lane: int | None, a: int, b: int) -> DrawnLink:
         """Return the link between the items `a` and `b`; of a dashed one a is the end below the lower device."""
         return DrawnLink(first, second, lane, a < 0, b in self._lit and (a < 0 or a in self._lit))
-
-
-def place(scene: Scene, columns: int, most_lanes: int, lit: Collection[int] = ()) -> Placement:
-    """Return the positions of the boxes of a scene. Links between devices in `lit` are lit."""
-    return Placer(scene, columns, lit).place(most_lanes)
 
 
 def texts(boxes: Sequence[Box]) -> Iterator[str]:
