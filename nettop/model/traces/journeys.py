@@ -16,16 +16,17 @@ from nettop.decode.nflog import LegacyDecoded, LegacyRecord
 from nettop.decode.nftables.trace import TraceDecoded, TraceRecord
 from nettop.kinds import TRACE_EGRESS, TRACE_ENDS, TRACE_HOOKS, TRACE_INGRESS, TRACE_MARK, TRACE_MARKING, TRACE_PREFIX
 from nettop.model.ruleset.counters import TracedHits
-from nettop.model.ruleset.merge import ChainView, RuleView
+from nettop.model.ruleset.merge import ChainView
 from nettop.model.traces import links
 from nettop.model.traces.drops import AFTER_NS, PendingDrops
-from nettop.model.traces.elements import FindBranches, element_met
+from nettop.model.traces.elements import FindBranches
 from nettop.model.traces.fragments import is_reassembled, others_of, whole_head
 from nettop.model.traces.headers import packet_head
 from nettop.model.traces.journey import Journey, JourneyEnd, Step
-from nettop.model.traces.legacy import FindChain, FindLegacy, LegacyRecords, hooks_unseen, packet_key, step_of
+from nettop.model.traces.legacy import FindChain, FindLegacy, LegacyRecords, packet_key, step_of
 from nettop.model.traces.names import DeviceNames
-from nettop.model.traces.order import base_chains, put_in_order
+from nettop.model.traces.order import base_chains
+from nettop.model.traces.words import FindRule, StepWords
 
 KEEP = 5000  # journeys
 _RECENT = 2000  # journeys that the records of iptables-legacy may be of
@@ -40,8 +41,6 @@ _FINAL = frozenset(("drop", "stolen"))  # a queue may give a packet back
 
 Keep = Callable[[Journey], bool]
 
-# The rule with this handle, and its chain; None: not known (yet).
-FindRule = Callable[[str, str, int | None], tuple[ChainView, RuleView] | None]
 ProveOrder = Callable[[Sequence[ChainView], int], None]  # base chains of a hook, as a packet met them, at this time
 
 
@@ -74,7 +73,8 @@ class Journeys:
         self.ended: deque[Journey] = deque(maxlen=keep)  # in the order of their numbers
         self._find_rule, self._find_legacy, self._find_chain = find_rule, find_legacy, find_chain
         self._names = DeviceNames(device)
-        self._find_branches, self._has_legacy = find_branches, has_legacy  # the second: iptables-legacy has tables
+        self._has_legacy = has_legacy  # whether iptables-legacy has tables
+        self._words = StepWords(find_rule, find_chain, find_branches, has_legacy)
         self._is_bridge = is_bridge  # whether the device of a namespace's code and this index is one
         self._legacy = LegacyRecords(_RECENT)
         self._now_ns = 0
@@ -119,19 +119,8 @@ class Journeys:
             if journey.verdict == "lost" and journey.end is not None:
                 journey.end = JourneyEnd(step.record.verdict, step)
         if journey.end is not None:
-            self._order(journey)
+            self._words.order(journey)
             self._consider(journey)
-
-    def _order(self, journey: Journey) -> None:
-        """Put the steps of a journey in order, as far as its chains are known."""
-        for step in journey.steps:
-            if step.chain is None and step.found:
-                step.chain = step.found[0]
-            elif step.chain is None:
-                record = step.record
-                step.chain = self._find_chain(record.family, record.table, record.chain, step.legacy is not None)
-        put_in_order(journey)
-        journey.unseen = tuple(hooks_unseen(journey, self._find_chain)) if self._has_legacy() else ()
 
     def begin(self, table: str, only: Keep | None, wanted: int = 0) -> None:
         """Keep the journeys of packets that `table` marks from now on, if they pass `only`, up to `wanted` (0: all)."""
@@ -180,16 +169,7 @@ class Journeys:
 
     def worded(self, journey: Journey) -> bool:
         """Return whether all rules of a journey have words, and its devices names, after looking for those without."""
-        self._order(journey)
-        rules = [step for step in journey.steps if step.record.handle is not None]
-        for step in rules:
-            if step.rule is None or step.rule.text is None:
-                record = step.record
-                step.found = self._find_rule(record.family, record.table, record.handle) or step.found
-            if step.element is None and step.rule is not None and step.rule.verdict == "vmap":
-                step.element = element_met(step, self._find_branches(step.rule.raw)) or None
-        have_words = all(step.rule is not None and step.rule.text is not None for step in rules)
-        return have_words and self._names.are_known(journey)
+        return self._words.are_known(journey) and self._names.are_known(journey)
 
     def _add(self, record: TraceRecord, netns: int) -> None:
         key = (netns, record.id)
@@ -367,7 +347,7 @@ class Journeys:
         journey.end = journey.last_step_end() or end if end.verdict == "lost" else end
         if end.oif is not None:
             self._departed.put(key, journey)
-        self._order(journey)
+        self._words.order(journey)
         for chains in base_chains(journey):
             self._prove_order(chains, journey.ts_ns)
         self._hits.add({step.ident for step in journey.steps} - {0})
@@ -385,7 +365,7 @@ class Journeys:
         self._hits.add({step.ident} - {0})
         if step.record.verdict in _FINAL:
             journey.end = JourneyEnd(step.record.verdict, step)
-        self._order(journey)
+        self._words.order(journey)
         self._consider(journey)
 
     def _list(self, journey: Journey) -> None:
