@@ -87,9 +87,9 @@ def _live(options: argparse.Namespace) -> int:
         engine = Engine(live.netns.label)
         printer = JourneyPrinter(engine, options.json, options.count, options.time)
         code = _read_rules(live, plumbing, engine)
-        stop = Stop(options.duration or SECONDS)
-        live.watch(*feeds.TRACING)
-        _watch_legacy(live, engine)
+        stop, legacy = Stop(options.duration or SECONDS), _Legacy(live, engine)
+        live.watch(*feeds.TRACING, feeds.LEGACY_TEXTS)
+        legacy.serve()
         seconds = int(options.duration or SECONDS) + 1
         trace, engine.traces.table = live.broker.start_trace(
             live.netns, found, per_second=options.rate, seconds=seconds, bridge=options.bridge, ingress=options.ingress
@@ -101,6 +101,7 @@ def _live(options: argparse.Namespace) -> int:
         ends = _StopWithReasons(stop, live, engine)
         for items in arriving(live, plumbing, ends, lambda: _stop(live, trace)):
             printer.apply(items, time.time_ns())
+            legacy.serve()
             code = code or report_errors(items)
             if printer.full:
                 ends.now = True
@@ -140,14 +141,24 @@ def _stop(live: LiveSources, trace: int) -> None:
             say(left_out)
 
 
-def _watch_legacy(live: LiveSources, engine: Engine) -> None:
-    """Read the records of iptables-legacy where it has rules, or report why not."""
-    if not engine.ruleset.has_legacy():
-        return
-    try:
-        live.trace_log()
-    except BrokerError as error:
-        say(f"iptables-legacy has rules here, and their steps are not seen: {error}")
+class _Legacy:
+    """The rules and the records of iptables-legacy while a trace runs."""
+
+    def __init__(self, live: LiveSources, engine: Engine) -> None:
+        self._live, self._engine = live, engine
+        self._is_asked = False  # for the records
+
+    def serve(self) -> None:
+        """Read the records once there are rules, or report why not; read the rules again for packets that met some."""
+        if self._engine.traces.wants_legacy():
+            self._live.poke(feeds.LEGACY_TEXTS)
+        if self._is_asked or not self._engine.ruleset.has_legacy():
+            return
+        self._is_asked = True
+        try:
+            self._live.trace_log()
+        except BrokerError as error:
+            say(f"iptables-legacy has rules here, and their steps are not seen: {error}")
 
 
 def _notice(options: argparse.Namespace, table: str) -> str:

@@ -245,12 +245,13 @@ NFT_LISTING = Feed("listing", texts=(TextKind.NFT_RULESET,), share=SHARE / 3, mo
 _NFT_SAVES = (TextKind.IPTABLES_SAVE, TextKind.IP6TABLES_SAVE, TextKind.ARPTABLES_SAVE, TextKind.EBTABLES_SAVE)
 SAVES = Feed("saves", texts=(*_NFT_SAVES, *_LEGACY), share=SHARE / 6, models=("rulesets",))
 RULE_TEXTS = (NFT_LISTING, SAVES)
-# The only way to the counters of legacy tables; read where there are such tables.
+# The only way to the counters of legacy tables, and to changes of their rules; read where there are such tables.
 LEGACY_TEXTS = Feed(
     "legacy",
     texts=_LEGACY,
     every_s=2.0,
-    shown_in=frozenset({"chains", "matrix", "rules"}),
+    share=SHARE,
+    shown_in=frozenset({"chains", "matrix", "rules", "traces"}),
     unseen_s=OFTEN_S,
     models=("rulesets",),
     recorded=Pace.OFTEN,

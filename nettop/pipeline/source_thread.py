@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 
 from nettop.batch import Counter64, End, Item, Source
+from nettop.broker.calls import ENDED
 from nettop.errors import NettopError
 
 READ_BYTES = 4 << 20  # approximate limit of one read()
@@ -68,7 +69,7 @@ class SourceThread(threading.Thread):
         try:
             self._loop()
         except NettopError as error:
-            self._failed(str(error))
+            self._failed("" if error.message == ENDED else str(error))  # which is reported once, for all sources
         except OSError as error:
             self._failed(f"{self.name}: {error.strerror}")
         except Exception as error:  # a bug: the screen must stay intact and show that this stream has ended

@@ -74,7 +74,7 @@ class LiveSession(Session):
         self._capturing: Capturing | None = None
         self._captures = self._acct_since_ns = 0  # captures so far
         self._ended_ns, self._ended_mode = 0, ""  # when the shown namespace ended, and the mode in the header
-        self._tracer = Tracer(broker, self._note)
+        self._tracer = Tracer(broker, self._note, lambda change: self._act(change, lambda error: None))
         self._sets = KernelSets(broker, lambda: self._netns)
         self._receive_filter, self._interval, self._buffer = receive_filter, interval, buffer
         self._other_sources: tuple[LiveSources, ...] = ()  # of the other namespaces whose flows are shown

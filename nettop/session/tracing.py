@@ -24,7 +24,7 @@ from nettop.pipeline.live_sources import LiveSources
 from nettop.session.run import Run
 from nettop.session.status import TraceRequest, Tracing
 
-_WHILE_TRACING = feeds.DROP_RECORDS, feeds.TRACE_LOG
+_WHILE_TRACING = feeds.DROP_RECORDS, feeds.TRACE_LOG, feeds.LEGACY_TEXTS
 _LAST_RECORDS_NS = 2_000_000_000  # after its end, the records and drop reasons of its last packets come
 
 
@@ -34,15 +34,18 @@ class RunningTrace:
 
     number: int  # of the broker
     tracing: Tracing
+    has_log: bool  # the records of iptables-legacy are read, or were refused
     found_ns: int = 0  # since then all packets to find have ended; 0: not yet
 
 
 class Tracer:
     """At most one trace at a time. `start` and `stop` raise BrokerError; they are called on the control thread."""
 
-    def __init__(self, broker: Broker, note: Callable[[str], None]) -> None:
-        """`note` reports what a trace did not see."""
-        self._broker, self._note = broker, note
+    def __init__(
+        self, broker: Broker, note: Callable[[str], None], act: Callable[[Callable[[], None]], None] = lambda _: None
+    ) -> None:
+        """`note` reports what a trace did not see. `act` calls a function on the control thread, later."""
+        self._broker, self._note, self._act = broker, note, act
         self._running: RunningTrace | None = None
         self._sources: LiveSources | None = None  # of the namespace traced
 
@@ -57,12 +60,9 @@ class Tracer:
         found, only = matches(parse(request.expression, "trace"), syn=request.syn), keep(request.only)
         self.stop()
         self._sources = sources
-        sources.watch(*feeds.TRACING)
-        if run.waited(lambda engine, now_ns: engine.ruleset.has_legacy()):
-            try:
-                sources.trace_log()
-            except BrokerError as error:
-                self._note(f"iptables-legacy has rules here, and their steps are not seen: {error}")
+        sources.watch(*feeds.TRACING, feeds.LEGACY_TEXTS)
+        if has_log := run.waited(lambda engine, now_ns: engine.ruleset.has_legacy()):
+            self._read_log(sources)
         run.on_models(lambda engine, now_ns: engine.traces.begin("", only, request.count))
         try:
             number, table = self._broker.start_trace(
@@ -77,10 +77,18 @@ class Tracer:
             sources.stop(*_WHILE_TRACING)
             raise
         run.on_models(lambda engine, now_ns: setattr(engine.traces, "table", table))
-        self._running = RunningTrace(number, Tracing(request, table, time.time_ns() + request.seconds * 1_000_000_000))
+        until_ns = time.time_ns() + request.seconds * 1_000_000_000
+        self._running = RunningTrace(number, Tracing(request, table, until_ns), has_log)
         left_out = run.waited(lambda engine, now_ns: list(chains_left_out(engine.ruleset.picture, request.also)))
         for _, names in left_out:
             self._note(f"not traced, though packets may end there: {names} (the dialog of `t` has them)")
+
+    def _read_log(self, sources: LiveSources) -> None:
+        """Read the records of iptables-legacy, or report why not."""
+        try:
+            sources.trace_log()
+        except BrokerError as error:
+            self._note(f"iptables-legacy has rules here, and their steps are not seen: {error}")
 
     def stop(self, ended: RunningTrace | None = None) -> None:
         """Remove the table from the host, or only if `ended` is the one that runs. Packets traced so far are kept."""
@@ -96,8 +104,13 @@ class Tracer:
         """Note what the models know of the trace. Return it if its time is over or it has all packets to find."""
         running = self._running
         engine.traces.note_over(self.tracing is None)
-        if running is None:
+        if running is None or (sources := self._sources) is None:
             return None
+        if engine.traces.wants_legacy():
+            sources.poke(feeds.LEGACY_TEXTS)
+        if engine.ruleset.has_legacy() and not running.has_log:
+            running.has_log = True
+            self._act(lambda: self._read_log(sources) if self._running is running else None)
         tracing = running.tracing
         over = over_limit(engine.ruleset, tracing.table)
         running.tracing = replace(tracing, now=engine.traced.per_second(now_ns), over=over)

@@ -189,6 +189,29 @@ def test_without_legacy_rules_nf_log_is_not_touched(path: Path3) -> None:
         assert loggers(path) == before
 
 
+def test_a_packet_has_the_words_that_its_rules_had_when_it_met_them(path: Path3) -> None:
+    """No event tells that rules of iptables-legacy have changed."""
+    path.rules("iptables-legacy -A FORWARD -p udp -j ACCEPT")
+    with running("trace", "icmp", "--netns", path.router, "--count", "1") as command:
+        command.line(errors=True)
+        path.rules("iptables-legacy -I FORWARD -p icmp -j DROP")
+        path.ping(SERVER)
+        code, out, _ = command.end()
+    assert code == 0 and "dropped by ip filter FORWARD rule 1 “-p icmp -j DROP” (iptables-legacy)" in out
+
+
+def test_the_first_rules_of_legacy_that_come_while_packets_are_traced_are_seen(path: Path3) -> None:
+    before = loggers(path)
+    with running("trace", "icmp", "--netns", path.router, "--count", "1") as command:
+        command.line(errors=True)
+        path.rules("iptables-legacy -A FORWARD -p icmp -j DROP")
+        poll(lambda: "nfnetlink_log\nnfnetlink_log" in loggers(path), what="the records to be switched on")
+        path.ping(SERVER)
+        code, out, _ = command.end()
+    assert code == 0 and "dropped by ip filter FORWARD rule 1 “-p icmp -j DROP” (iptables-legacy)" in out
+    assert loggers(path) == before
+
+
 def test_another_reader_of_the_records_is_named(path: Path3, broker: Broker) -> None:
     path.rules(RULES)
     held = broker.trace_log(broker.netns(path.router))

@@ -383,12 +383,3 @@ def join(raw: Raw, texts: RulesetTexts, idents: RuleIdents, current: bool) -> Pi
     idents.end_picture()
     texts.forget(raw.rules, raw.handles)
     return picture
-
-
-def legacy_shape(saved: dict[str, SavedRuleset]) -> list[tuple[str, str, str, str | None, tuple[str, ...]]]:
-    """Return everything of the legacy texts except the counters."""
-    return [
-        (family, chain.table, chain.name, chain.policy, tuple(rule.text for rule in chain.rules))
-        for family, one in sorted(saved.items())
-        for chain in one.chains.values()
-    ]

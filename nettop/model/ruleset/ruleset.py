@@ -14,7 +14,7 @@ from nettop.decode.nftables.rules import NftRule
 from nettop.kinds import TextKind
 from nettop.model.ruleset.changes.log import ChangeLog
 from nettop.model.ruleset.counters import Counts
-from nettop.model.ruleset.merge import NFT, ChainView, Picture, Raw, RuleIdents, RuleView, join, legacy_shape
+from nettop.model.ruleset.merge import NFT, ChainView, Picture, Raw, RuleIdents, RuleView, join
 from nettop.model.ruleset.opened_sets import OpenedSets
 from nettop.model.ruleset.order import prove
 from nettop.model.ruleset.rule_tree import RuleRow, tree_of
@@ -317,10 +317,10 @@ class Ruleset:
     def _text(self, text: Text) -> None:
         if text.what not in RULESET_KINDS:
             return
-        shape = legacy_shape(self.texts.legacy) if text.what in LEGACY_FAMILY else None
+        changes = self.texts.legacy_changes
         self._join_counted(text.what)
         self.texts.apply(text)
-        if shape is None or shape != legacy_shape(self.texts.legacy):
+        if text.what not in LEGACY_FAMILY or changes != self.texts.legacy_changes:
             self._dirty = True
         self._join_pending = True
         if text.what in LEGACY_FAMILY and not text.error:

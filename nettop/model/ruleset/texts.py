@@ -30,6 +30,7 @@ LEGACY_FAMILY = {
 IPSET_WORDS = b"-set "  # --match-set, --add-set, …
 REQUIRED_KINDS = (TextKind.NFT_RULESET, TextKind.IPTABLES_SAVE, TextKind.IP6TABLES_SAVE)
 RULESET_KINDS = (TextKind.NFT_RULESET, *SAVE_FAMILY, *LEGACY_FAMILY)
+_LEGACY_KIND = {family: kind for kind, family in LEGACY_FAMILY.items()}
 _SAVE_KIND = {family: kind for kind, family in SAVE_FAMILY.items()}
 
 TableKey = tuple[str, str]  # family, name
@@ -78,6 +79,9 @@ class RulesetTexts:
     _bodies: dict[TableKey | None, bytes] = field(default_factory=dict)
     _unparsed: dict[TableKey | None, bytes] = field(default_factory=dict)
     _strings: frozenset[str] = frozenset()  # that they were parsed with
+    legacy_changes: int = 0  # texts of iptables-legacy with other rules than the one before
+    # By family: when the rules before the latest change were last read, and when those after it were first read.
+    _legacy_changed_ns: dict[str, tuple[int, int]] = field(default_factory=dict)
     _listing: Listing = field(default_factory=Listing)
     _listed: _Words[ListedRule] = field(default_factory=_Words)
     _printed: dict[str, _Words[SavedRule]] = field(default_factory=lambda: {family: _Words() for family in _SAVE_KIND})
@@ -91,6 +95,7 @@ class RulesetTexts:
         if text.error:
             return
         self.name_ipsets = self.name_ipsets or IPSET_WORDS in text.body
+        before_ns = self.valid_ns.get(text.what, 0)
         if part is None:
             self.valid_ns[text.what] = text.ts_ns
         if text.what is TextKind.NFT_RULESET:
@@ -98,9 +103,23 @@ class RulesetTexts:
         elif text.what in SAVE_FAMILY:
             self._save(SAVE_FAMILY[text.what], parse_save(text.body))
         elif text.what in LEGACY_FAMILY:
-            self.legacy[LEGACY_FAMILY[text.what]] = parse_save(text.body)
+            self._save_legacy(LEGACY_FAMILY[text.what], parse_save(text.body), before_ns, text.ts_ns)
         behind = {table for _, table in self._behind(self.valid_ns)}
         self.changed_ns = {table: ns for table, ns in self.changed_ns.items() if table is None or table in behind}
+
+    def _save_legacy(self, family: str, saved: SavedRuleset, before_ns: int, ts_ns: int) -> None:
+        before, self.legacy[family] = self.legacy.get(family, SavedRuleset()), saved
+        if _without_counters(before) != _without_counters(saved):
+            self.legacy_changes += 1
+            self._legacy_changed_ns[family] = before_ns, ts_ns
+
+    def legacy_at(self, family: str, at_ns: int) -> bool | None:
+        """Return whether the rules of iptables-legacy are those of this time; None: they were not read since."""
+        kind = _LEGACY_KIND[family]
+        if self.requested_ns.get(kind, -1) < at_ns:
+            return None
+        first_ns, last_ns = self._legacy_changed_ns.get(family, (0, 0))
+        return not 0 < first_ns < at_ns < last_ns
 
     def _list(self, part: TableKey | None, text: Text) -> None:
         if part is None:
@@ -237,6 +256,11 @@ def _kinds_of(table: TableKey) -> tuple[TextKind, ...]:
     family, name = table
     by_xtables = name in hooks.IPTABLES_NFT_TABLES.get(family, {})
     return (TextKind.NFT_RULESET, _SAVE_KIND[family]) if by_xtables else (TextKind.NFT_RULESET,)
+
+
+def _without_counters(saved: SavedRuleset) -> list[tuple[str, str, str | None, list[str]]]:
+    chains = saved.chains.values()
+    return [(chain.table, chain.name, chain.policy, [rule.text for rule in chain.rules]) for chain in chains]
 
 
 def _has_verdict(saved: SavedRule, rule: NftRule) -> bool:

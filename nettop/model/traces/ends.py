@@ -47,6 +47,8 @@ def certainty(journey: Journey) -> str:
         return "likely: fragments are joined by address and id"
     if journey.unseen:
         return f"incomplete: the log of {LEGACY} was not read, its steps in {', '.join(journey.unseen)} are missing"
+    if journey.reworded:
+        return f"possible: the rules of {LEGACY} changed at that time, its steps may be those of other rules"
     if any(step.legacy is not None for step in journey.steps):
         return f"likely: the steps of {LEGACY} are joined by bytes and time"
     return "likely: its legs are joined by bytes and time" if journey.joined else "certain"

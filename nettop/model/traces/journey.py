@@ -103,6 +103,7 @@ class Journey:
     drop: Drop | None = None  # by the kernel, after its last step
     drops_lost: bool = False  # drops were lost when it ended: its own may be one of them
     joined: bool = False  # its legs are joined by bytes and time
+    reworded: bool = False  # rules of iptables-legacy may have changed when it met them
     unseen: tuple[str, ...] = ()  # hooks with tables of iptables-legacy whose steps were not seen
     part_of: Journey | None = None  # of a fragment: the packet that it was reassembled into
     copy_of: Journey | None = None  # the packet that this is another copy of

@@ -23,7 +23,7 @@ from nettop.model.traces.elements import FindBranches
 from nettop.model.traces.fragments import is_reassembled, others_of, whole_head
 from nettop.model.traces.headers import packet_head
 from nettop.model.traces.journey import Journey, JourneyEnd, Step
-from nettop.model.traces.legacy import FindChain, FindLegacy, LegacyRecords, packet_key, step_of
+from nettop.model.traces.legacy import FindChain, FindLegacy, LegacyAt, LegacyRecords, packet_key, step_of
 from nettop.model.traces.names import DeviceNames
 from nettop.model.traces.order import base_chains
 from nettop.model.traces.words import FindRule, StepWords
@@ -58,6 +58,7 @@ class Journeys:
         find_branches: FindBranches = lambda _: (),
         has_legacy: Callable[[], bool] = lambda: True,
         is_bridge: Callable[[int, int], bool] = lambda *_: False,
+        legacy_at: LegacyAt = lambda *_: True,
         keep: int = KEEP,
     ) -> None:
         self.version = 0
@@ -76,7 +77,8 @@ class Journeys:
         self._has_legacy = has_legacy  # whether iptables-legacy has tables
         self._words = StepWords(find_rule, find_chain, find_branches, has_legacy)
         self._is_bridge = is_bridge  # whether the device of a namespace's code and this index is one
-        self._legacy = LegacyRecords(_RECENT)
+        self._legacy = LegacyRecords(_RECENT, legacy_at)
+        self._legacy_at = legacy_at
         self._now_ns = 0
         self._limit, self._prove_order, self._hits = keep, prove_order, hits or TracedHits()
         self._open, self._departed = links.OpenPackets(), links.LatestPackets()  # the second: out of a device
@@ -100,8 +102,16 @@ class Journeys:
         elif isinstance(item, Gap):
             for journey in self._open.values():
                 journey.whole = journey.whole and journey.netns != netns
-        for journey, legacy in self._legacy.joined():
-            self._add_legacy(journey, legacy)
+        self._join_legacy()
+
+    def wants_legacy(self) -> bool:
+        """Return whether the rules of iptables-legacy must be read again: packets met some."""
+        return any(True for _ in self._legacy.unread())
+
+    def _join_legacy(self) -> None:
+        for journey, record in self._legacy.joined(self._now_ns):
+            self._add_legacy(journey, record)
+            journey.reworded = journey.reworded or self._legacy_at(record.family, record.ts_ns) is False
 
     def _add_legacy(self, journey: Journey, record: LegacyRecord) -> None:
         found = step_of(record, self._find_legacy)
@@ -139,6 +149,7 @@ class Journeys:
         self._now_ns = max(self._now_ns, now_ns)
         self.version += self._names.rename(lambda: (*self.kept.values(), *self.ended, *self._open.values()))
         self._end_silent(now_ns - _LATE_NS)
+        self._join_legacy()
         if len(self._heads) > _MAX_HEADS:
             self._heads.clear()
 
@@ -159,7 +170,7 @@ class Journeys:
         is_first = self._has_legacy() and all(step.legacy is None for step in journey.steps)
         wait_ns = _FIRST_LEGACY_NS if is_first else _LEGACY_NS * bool(self._legacy.last_ns)
         wait_ns = max(wait_ns, AFTER_NS * bool(journey.end and journey.end.oif))  # for hooks of egress
-        if self._now_ns < journey.last_ns + wait_ns:
+        if self._now_ns < journey.last_ns + wait_ns or journey in self._legacy.unread():
             return False
         return journey.verdict in _FINAL or self.drops.knows(journey)
 

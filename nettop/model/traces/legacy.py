@@ -23,6 +23,7 @@ _KEEP_NS = 1_000_000_000  # records of no packet wait so long, by the time of re
 _WAITING, _WAITING_EACH = 2000, 100  # and of so many packets, so many of each
 _SAME = 20  # the latest packets with the same bytes and source
 _REFUSING = frozenset(("drop", "reject", "tarpit"))
+_UNREAD_NS = 1_500_000_000  # records wait so long for the rules to be read after them
 # Targets that take the packet away, in the words of nf_tables.
 _TAKING = {"nfqueue": "queue", "synproxy": "stolen"}
 _ENDS = _REFUSING | {*_TAKING.values()}
@@ -33,6 +34,8 @@ _Key = tuple[object, ...]
 FindChain = Callable[[str, str, str, bool], ChainView | None]
 # A chain of iptables-legacy, and its rule of this number; None: not known (yet), or there is none.
 FindLegacy = Callable[[str, str, str, int], tuple[ChainView, RuleView | None] | None]
+# Whether the rules known of a family are those of this time; None: they were not read since.
+LegacyAt = Callable[[str, int], bool | None]
 
 
 def packet_key(network: bytes, transport: bytes) -> tuple[object, ...]:
@@ -52,9 +55,12 @@ class LegacyRecords:
     """The records of iptables-legacy that are of no packet so far, and the latest packets, up to `limit`.
 
     Both are found by the packet's bytes and its source: NAT changes that after the last chain of iptables-legacy.
+    No event tells that its rules have changed: records wait until those were read again.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, rules_at: LegacyAt) -> None:
+        self._rules_at = rules_at
+        self._unread: deque[tuple[Journey, LegacyRecord]] = deque()
         self.last_ns = 0  # the time of the last record; 0: none came
         self._read: list[tuple[_Key, LegacyRecord]] = []
         self._waiting: dict[_Key, deque[LegacyRecord]] = {}
@@ -82,17 +88,26 @@ class LegacyRecords:
         self._read += ((_key(record.network, record.transport), record) for record in records)
         self.last_ns = self._read[-1][1].ts_ns if self._read else self.last_ns
 
-    def joined(self) -> Iterator[tuple[Journey, LegacyRecord]]:
-        """Yield the records whose packet is known, with it. One of none waits: its packet may be read next."""
+    def joined(self, now_ns: int) -> Iterator[tuple[Journey, LegacyRecord]]:
+        """Yield the records whose packet and rules are known. One of no packet waits: its packet may be read next."""
         again = [(key, record) for key in self._ready for record in self._waiting.pop(key, ())]
         read, self._read = [*again, *self._read], []
         self._ready.clear()
         for key, record in read:
             packet = _packet_of(record, self._by_key.get(key, ()))
             if packet is not None:
-                yield packet, record
+                self._unread.append((packet, record))
             elif record.ts_ns > self.last_ns - _KEEP_NS:
                 self._wait(key, record)
+        while self._unread and not self._is_early(self._unread[0][1], now_ns):
+            yield self._unread.popleft()
+
+    def unread(self) -> Iterator[Journey]:
+        """Yield the packets with records that wait for their rules."""
+        return (packet for packet, _ in self._unread)
+
+    def _is_early(self, record: LegacyRecord, now_ns: int) -> bool:
+        return self._rules_at(record.family, record.ts_ns) is None and now_ns - record.ts_ns < _UNREAD_NS
 
     def _wait(self, key: _Key, record: LegacyRecord) -> None:
         self._waiting.setdefault(key, deque(maxlen=_WAITING_EACH)).append(record)

@@ -9,7 +9,8 @@ import time
 import pytest
 
 from nettop.batch import Counter64, Counters, End, Item
-from nettop.errors import NettopError
+from nettop.broker.calls import ENDED
+from nettop.errors import BrokerError, NettopError
 from nettop.pipeline import source_thread
 from nettop.pipeline.source_thread import LOSSES_EVERY_NS, SourceThread
 from tests.kernel.namespaces import poll
@@ -160,6 +161,15 @@ def test_a_bug_in_a_source_ends_its_stream_and_says_so() -> None:
     assert end.stream == 7
     assert "internal error" in end.error
     assert source.closed.is_set()
+
+
+def test_a_source_that_the_broker_left_does_not_report_its_end_again() -> None:
+    source = PipeSource()
+    source.fails = BrokerError(ENDED, "start nettop again")
+    thread, items, _ = started(source)
+    os.write(source.into, b"x")
+    thread.join(30)
+    assert isinstance(items[-1], End) and not items[-1].error
 
 
 def test_what_the_kernel_has_at_stop_is_read() -> None:

@@ -259,6 +259,28 @@ def test_a_packet_waits_for_its_first_record_of_legacy_longer_than_for_another_o
     assert [step.record.chain for step in journey.steps] == ["PREROUTING", "f"] and model.is_complete(journey)
 
 
+@pytest.mark.parametrize("changed", [False, True])
+def test_records_of_legacy_wait_until_the_rules_were_read_after_them(changed: bool) -> None:
+    read: list[bool] = []
+    model = Journeys(lambda *_: None, lambda *_: None, legacy_at=lambda family, ts_ns: read[0] if read else None)
+    (journey,) = joined(marked(), of("f", "drop", 4), model=model).ended
+    model.apply(LegacyDecoded([LegacyRecord(SECOND, "ip", "t", "P", "policy", 1, "prerouting", UDP, PORTS)]), 0, SECOND)
+    model.settle(SECOND + 600_000_000)
+    assert model.wants_legacy() and not model.is_complete(journey) and len(journey.steps) == 1
+    read.append(not changed)
+    model.settle(SECOND + 600_000_000)
+    assert not model.wants_legacy() and model.is_complete(journey) and len(journey.steps) == 2
+    assert certainty(journey).startswith("possible: the rules of iptables-legacy changed" if changed else "likely")
+
+
+def test_records_of_legacy_do_not_wait_for_rules_that_are_not_read() -> None:
+    model = Journeys(lambda *_: None, lambda *_: None, legacy_at=lambda *_: None)
+    (journey,) = joined(marked(), of("f", "drop", 4), model=model).ended
+    model.apply(LegacyDecoded([LegacyRecord(SECOND, "ip", "t", "P", "policy", 1, "prerouting", UDP, PORTS)]), 0, SECOND)
+    model.settle(3 * SECOND)
+    assert model.is_complete(journey) and len(journey.steps) == 2
+
+
 def test_records_of_legacy_join_the_packet_of_their_source_where_only_that_differs() -> None:
     """As in a burst of datagrams of one length, whose sockets are not connected: Linux gives them the IP id 0."""
     others = bytes.fromhex("c0010035 0014")
