@@ -22,10 +22,12 @@ _NUMBERED_RESET = ("ip", "ip6")  # families whose tool has -Z CHAIN NUMBER
 
 def copies(netns: str, chain: ChainView, rule: RuleView) -> tuple[tuple[str, str], ...]:
     """Return titles and texts: of the rule, and of shell commands that work as they are, in its namespace."""
-    found = [("The rule", whole_rule(chain, rule))]
     commands = _nft_commands(chain, rule) if rule.backend == NFT else _iptables_commands(chain, rule)
-    found += [(title, shlex.join([*enter_command(netns), *command])) for title, command in commands]
-    return tuple((title, clean(text)) for title, text in found)
+    texts = [(title, shlex.join([*enter_command(netns), *command])) for title, command in commands]
+    whole = [
+        (title, text) for title, text in texts if clean(text) == text
+    ]  # else they would be of another name or rule
+    return ("The rule", clean(whole_rule(chain, rule))), *whole
 
 
 def _nft_commands(chain: ChainView, rule: RuleView) -> list[tuple[str, list[str]]]:
