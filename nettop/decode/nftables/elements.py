@@ -82,7 +82,7 @@ def _concatenated(arrays: list[NDArray[Any]]) -> NDArray[Any]:
 class _ElementLayout:
     """The offsets of values in elements of this layout, from the first byte after the header."""
 
-    fixed: list[tuple[int, int]] = field(default_factory=list)  # spans equal in all of them; emptied by _relative()
+    fixed: list[tuple[int, int]] = field(default_factory=list)  # spans equal in all of them, until `compared` is known
     key: tuple[int, int] = (0, 0)
     end: tuple[int, int] = (0, 0)
     flags: int = 0
@@ -134,7 +134,10 @@ class ElementReader:
                 return
         for _ in range(_MAX_NEW_LAYOUTS):
             first = int(at[rows[0]])
-            layout = _layout(data, first, first + length)
+            try:
+                layout = _layout(data[first : first + length])
+            except MalformedError as error:
+                raise MalformedError(first + error.offset, error.code) from None
             several = len(rows) > 1
             rows, cells = found.read(layout, rows, cells)
             if several:
@@ -232,10 +235,10 @@ def _offsets(data: bytes, start: int, end: int) -> tuple[NDArray[np.int64], NDAr
     return at + NLA_HDRLEN, unaligned(data, np.uint16)[at].astype(np.int64) - NLA_HDRLEN
 
 
-def _layout(data: bytes, start: int, end: int) -> _ElementLayout:
-    """Return the layout of the element in data[start:end]. Raises MalformedError."""
+def _layout(data: bytes) -> _ElementLayout:
+    """Return the layout of an element. Raises MalformedError."""
     layout = _ElementLayout()
-    for kind, first, last in attributes(data, start, end):
+    for kind, first, last in attributes(data, 0, len(data)):
         layout.fixed.append((first - 4, first))
         if kind in (nft.NFTA_SET_ELEM_KEY, nft.NFTA_SET_ELEM_KEY_END):
             _key(data, layout, kind, first, last)
@@ -247,26 +250,14 @@ def _layout(data: bytes, start: int, end: int) -> _ElementLayout:
         elif kind == nft.NFTA_SET_ELEM_EXPR:
             _expression(data, layout, first, last)
         elif kind in _VALUE_OF:
-            layout.values[_VALUE_OF[kind]] = first - start, last - start
+            layout.values[_VALUE_OF[kind]] = first, last
         elif kind == nft.NFTA_SET_ELEM_EXPRESSIONS:
             for _, inner, stop in attributes(data, first, last):
                 layout.fixed.append((inner - 4, inner))
                 _expression(data, layout, inner, stop)
-    return _relative(data, layout, start)
-
-
-def _relative(data: bytes, layout: _ElementLayout, start: int) -> _ElementLayout:
-    """Return the layout with offsets from the element's first byte, and with the bytes to compare."""
-    spans = [range(first, last) for first, last in layout.fixed]
-    compared = np.array([offset for span in spans for offset in span], np.int64)
-    layout.bytes = np.frombuffer(data, np.uint8)[compared]
-    layout.compared = compared - start
-    layout.fixed = []
-    layout.key = (layout.key[0] - start, layout.key[1] - start) if layout.key[1] else (0, 0)
-    layout.end = (layout.end[0] - start, layout.end[1] - start) if layout.end[1] else (0, 0)
-    for name in ("packets_at", "octets_at", "expires_at"):
-        if getattr(layout, name) >= 0:
-            setattr(layout, name, getattr(layout, name) - start)
+    spans = (range(first, last) for first, last in layout.fixed)
+    layout.compared, layout.fixed = np.array([offset for span in spans for offset in span], np.int64), []
+    layout.bytes = np.frombuffer(data, np.uint8)[layout.compared]
     return layout
 
 

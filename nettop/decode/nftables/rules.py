@@ -60,16 +60,17 @@ class _Findings:
     extensions: list[str] = field(default_factory=list)
     log_prefixes: list[str] = field(default_factory=list)
     comment: list[str] = field(default_factory=list)  # of the xt match of this name
+    offsets: RuleOffsets = field(default_factory=RuleOffsets)
 
 
-def _counter(inner: Attributes, found: _Findings, offsets: RuleOffsets) -> None:
+def _counter(inner: Attributes, found: _Findings) -> None:
     octets, packets = inner.span(nft.NFTA_COUNTER_BYTES), inner.span(nft.NFTA_COUNTER_PACKETS)
     if octets[1] - octets[0] != 8 or packets[1] - packets[0] != 8:
         raise MalformedError(min(octets[0], packets[0]), ERR_VALUE_SHORT)
-    offsets.counters.append((octets[0], packets[0]))
+    found.offsets.counters.append((octets[0], packets[0]))
 
 
-def _immediate(inner: Attributes, found: _Findings, offsets: RuleOffsets) -> None:
+def _immediate(inner: Attributes, found: _Findings) -> None:
     value = inner.nested(nft.NFTA_IMMEDIATE_DATA)
     if nft.NFTA_DATA_VERDICT not in value:
         return
@@ -82,28 +83,28 @@ def _immediate(inner: Attributes, found: _Findings, offsets: RuleOffsets) -> Non
         found.targets.append(verdict.text(nft.NFTA_VERDICT_CHAIN))
 
 
-def _lookup(inner: Attributes, found: _Findings, offsets: RuleOffsets) -> None:
+def _lookup(inner: Attributes, found: _Findings) -> None:
     found.sets.append(inner.text(nft.NFTA_LOOKUP_SET))
     if inner.number(nft.NFTA_LOOKUP_DREG) == nft.NFT_REG_VERDICT:
         found.verdicts.append("vmap")
 
 
-def _dynset(inner: Attributes, found: _Findings, offsets: RuleOffsets) -> None:
+def _dynset(inner: Attributes, found: _Findings) -> None:
     found.sets.append(inner.text(nft.NFTA_DYNSET_SET_NAME))
 
 
-def _match(inner: Attributes, found: _Findings, offsets: RuleOffsets) -> None:
+def _match(inner: Attributes, found: _Findings) -> None:
     found.extensions.append(inner.text(nft.NFTA_MATCH_NAME))
     if found.extensions[-1] == "comment":
         found.comment.append(inner.text(nft.NFTA_MATCH_INFO))  # linux/netfilter/xt_comment.h: only the text
 
 
-def _target(inner: Attributes, found: _Findings, offsets: RuleOffsets) -> None:
+def _target(inner: Attributes, found: _Findings) -> None:
     found.extensions.append(inner.text(nft.NFTA_TARGET_NAME))
     found.verdicts.append(found.extensions[-1])
 
 
-def _objref(inner: Attributes, found: _Findings, offsets: RuleOffsets) -> None:
+def _objref(inner: Attributes, found: _Findings) -> None:
     if nft.NFTA_OBJREF_IMM_NAME in inner:
         kind = inner.number(nft.NFTA_OBJREF_IMM_TYPE) or 0
         found.objects.append((nft.NFT_OBJECTS.get(kind, str(kind)), inner.text(nft.NFTA_OBJREF_IMM_NAME)))
@@ -111,24 +112,24 @@ def _objref(inner: Attributes, found: _Findings, offsets: RuleOffsets) -> None:
         found.sets.append(inner.text(nft.NFTA_OBJREF_SET_NAME))
 
 
-def _nat(inner: Attributes, found: _Findings, offsets: RuleOffsets) -> None:
+def _nat(inner: Attributes, found: _Findings) -> None:
     found.verdicts.append("dnat" if inner.number(nft.NFTA_NAT_TYPE) == nft.NFT_NAT_DNAT else "snat")
 
 
-def _quota(inner: Attributes, found: _Findings, offsets: RuleOffsets) -> None:
-    offsets.volatile.append(inner.span(nft.NFTA_QUOTA_CONSUMED))
+def _quota(inner: Attributes, found: _Findings) -> None:
+    found.offsets.volatile.append(inner.span(nft.NFTA_QUOTA_CONSUMED))
 
 
-def _log(inner: Attributes, found: _Findings, offsets: RuleOffsets) -> None:
+def _log(inner: Attributes, found: _Findings) -> None:
     if nft.NFTA_LOG_PREFIX in inner:
         found.log_prefixes.append(inner.text(nft.NFTA_LOG_PREFIX))
 
 
-def _last(inner: Attributes, found: _Findings, offsets: RuleOffsets) -> None:
-    offsets.volatile += [inner.span(nft.NFTA_LAST_SET), inner.span(nft.NFTA_LAST_MSECS)]
+def _last(inner: Attributes, found: _Findings) -> None:
+    found.offsets.volatile += [inner.span(nft.NFTA_LAST_SET), inner.span(nft.NFTA_LAST_MSECS)]
 
 
-_EXPRESSIONS: dict[bytes, Callable[[Attributes, _Findings, RuleOffsets], None]] = {
+_EXPRESSIONS: dict[bytes, Callable[[Attributes, _Findings], None]] = {
     b"counter": _counter, b"immediate": _immediate, b"lookup": _lookup, b"dynset": _dynset, b"match": _match,
     b"target": _target, b"objref": _objref, b"nat": _nat, b"quota": _quota, b"last": _last, b"log": _log,
 }  # fmt: skip
@@ -157,13 +158,13 @@ def expressions_of(rule: Attributes) -> list[Expression]:
     return found
 
 
-def _findings(expressions: list[Expression], offsets: RuleOffsets) -> _Findings:
+def _findings(expressions: list[Expression]) -> _Findings:
     found = _Findings()
     for kind, one in expressions:
         if kind in _VERDICT_EXPRESSIONS:
             found.verdicts.append(_VERDICT_EXPRESSIONS[kind])
         elif kind in _EXPRESSIONS and nft.NFTA_EXPR_DATA in one:
-            _EXPRESSIONS[kind](one.nested(nft.NFTA_EXPR_DATA), found, offsets)
+            _EXPRESSIONS[kind](one.nested(nft.NFTA_EXPR_DATA), found)
     return found
 
 
@@ -177,8 +178,8 @@ def _counts_matches(family: str, expressions: list[Expression]) -> bool:
 def decode_rule(message: Attributes, family: str) -> tuple[NftRule, RuleOffsets]:
     """Return the rule of a message and its offsets. Raises MalformedError if table, chain or handle is missing."""
     message.require(nft.NFTA_RULE_TABLE, nft.NFTA_RULE_CHAIN, nft.NFTA_RULE_HANDLE)
-    offsets, expressions = RuleOffsets(), expressions_of(message)
-    found = _findings(expressions, offsets)
+    expressions = expressions_of(message)
+    found = _findings(expressions)
     user_data = message.raw(nft.NFTA_RULE_USERDATA)
     comment = user_comment(user_data)
     table, always = message.text(nft.NFTA_RULE_TABLE), _ALWAYS - _CONDITIONS.get(family, frozenset())
@@ -195,9 +196,9 @@ def decode_rule(message: Attributes, family: str) -> tuple[NftRule, RuleOffsets]
         extensions=tuple(found.extensions),
         log_prefixes=tuple(found.log_prefixes),
         printable=table in TABLES and not found.extensions and is_printable(family, expressions, user_data),
-        counters=len(offsets.counters),
+        counters=len(found.offsets.counters),
         unconditional=bool(found.verdicts) and always.issuperset(kind for kind, _ in expressions),
         counts_matches=_counts_matches(family, expressions),
         raw=message.raw(nft.NFTA_RULE_EXPRESSIONS),
     )
-    return rule, offsets
+    return rule, found.offsets
