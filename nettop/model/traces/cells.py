@@ -28,9 +28,9 @@ _ENDS = {"lost": ("NO END", "warn"), "stolen": ("taken", ""), "queue": ("queue",
 
 def end_cell(journey: Journey) -> Cell:
     """Return the end in a word, and its role: DROP, REJECT, accept, NO END, or … while the packet is on its way."""
-    if journey.end is None:
+    if (end := journey.shown_end) is None:
         return "…", "dim"
-    verdict = verdict_of(journey.end)
+    verdict = verdict_of(end)
     word = verdict if verdict == "accept" else verdict.upper()
     return _ENDS.get(verdict, (word, verdict_role(verdict)))
 

@@ -21,7 +21,7 @@ _CERTAIN = "certain: the kernel reported every step"
 
 def journey_detail(journey: Journey, chains: Sequence[ChainView] = (), alike: str = "") -> JourneyDetail:
     """Return the detail of a packet. `chains` are all of the ruleset; `alike`: how many packets ended like it."""
-    lines, steps, end = [*_sentences(journey, alike)], journey.steps, journey.end
+    lines, steps, end = [*_sentences(journey, alike)], journey.steps, journey.shown_end
     decisive = end.step if end is not None and end.step is not None else steps[-1] if steps else None
     last = None if decisive is None else place_of(decisive)
     sentences = len(lines)
@@ -79,7 +79,7 @@ def _sentences(journey: Journey, alike: str) -> Iterator[Line]:
     sentence = ends.ending(journey)
     blank = f"  {' ' * len(word)}  "
     yield ((f"  {word}  ", role), (sentence, ""))
-    if journey.end is not None:
+    if journey.shown_end is not None:
         sure = ends.certainty(journey)
         yield ((blank, ""), (_CERTAIN if sure == "certain" else sure, "dim"), (f"   {alike}" if alike else "", "dim"))
     for more in filter(None, (ends.why_dropped(journey), ends.exchange(journey))):

@@ -41,7 +41,7 @@ def certainty(journey: Journey) -> str:
     """Return `certain` if every record of the way came, and the kernel says that they are of this packet."""
     if not journey.whole:
         return "incomplete: trace records were lost"
-    if journey.verdict == "lost":
+    if (end := journey.shown_end) is None or end.verdict == "lost":
         return "no final verdict was seen"
     if journey.part_of is not None:
         return "likely: fragments are joined by address and id"
@@ -60,7 +60,7 @@ def where(journey: Journey) -> str:
 
 
 def _with_verdict(journey: Journey, place: str) -> str:
-    end = journey.end
+    end = journey.shown_end
     if end is not None and end.step is not None:
         return f"{_DONE[verdict_of(end)]} by {place}"
     return f"{'accepted, ' if journey.verdict == 'accept' else ''}{place}"
@@ -68,7 +68,7 @@ def _with_verdict(journey: Journey, place: str) -> str:
 
 def place(journey: Journey, callers: str = "") -> str:
     """Return the same without the verdict: `inet fw ▸ blocked rule 1 “ip daddr @bad drop”`, `out of eth1`."""
-    end = journey.end
+    end = journey.shown_end
     if end is None:
         return f"on its way, last seen in {journey.hook}"
     if end.step is not None:
@@ -194,6 +194,6 @@ def _elapsed(elapsed_ns: int) -> str:
 
 def ending(journey: Journey) -> str:
     """Return where and how the packet ended, and the rules that led it there."""
-    callers = journey.end.step.callers if journey.end and journey.end.step else ()
+    callers = end.step.callers if (end := journey.shown_end) and end.step else ()
     by = " → ".join(f"{caller.record.chain} {caller.number or '?'}" for caller in callers)
     return _with_verdict(journey, place(journey, f", reached by {by}" if by else ""))

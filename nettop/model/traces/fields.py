@@ -33,7 +33,7 @@ _WORDS: dict[str, Callable[[Journey], Iterable[str | None]]] = {
     "table": lambda journey: (step.record.table for step in journey.steps),
     "rule": lambda journey: map(_rule, journey.steps),
     "hook": lambda journey: journey.hooks,
-    "verdict": lambda journey: () if journey.end is None else (verdict_of(journey.end),),
+    "verdict": lambda journey: () if (end := journey.shown_end) is None else (verdict_of(end),),
     "device": lambda journey: (journey.iif, journey.oif),
 }
 

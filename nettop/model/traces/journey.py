@@ -114,6 +114,12 @@ class Journey:
         """The verdict that ended it; "lost": none was seen (yet)."""
         return self.end.verdict if self.end else "lost"
 
+    @property
+    def shown_end(self) -> JourneyEnd | None:
+        """The end; of a packet on its way, that by a rule of iptables-legacy in the hook where it was last seen."""
+        by = self.ended_by
+        return self.end or (JourneyEnd(by.record.verdict, by) if by is not None and by.hook == self.hook else None)
+
     def is_long(self) -> bool:
         """Return True if it has as many steps as are kept."""
         return len(self.steps) >= MAX_STEPS
@@ -167,8 +173,8 @@ class Journey:
 
     def last_step_end(self) -> JourneyEnd | None:
         """Return the end by the last step, if no record can follow that, or by a queue that did not give it back."""
-        if self.ended_by is not None and self.ended_by.hook == self.hook:
-            return JourneyEnd(self.ended_by.record.verdict, self.ended_by)
+        if self.shown_end is not None:
+            return self.shown_end
         last = next((step for step in reversed(self.steps) if step.legacy is None), None)
         return JourneyEnd("queue", last) if last and last.record.verdict == "queue" and last.hook == self.hook else None
 

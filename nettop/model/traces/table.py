@@ -80,7 +80,7 @@ class TraceTable:
     def _totals(self, display_filter: Filter | None, now_ns: int) -> Line:
         """Return `88 packets   DROP 31   accept 52   12 pkt/s`."""
         model = self._journeys
-        ends = Counter(end_cell(one) if one.end else ("on their way", "dim") for one in model.kept.values())
+        ends = Counter(end_cell(one) if one.shown_end else ("on their way", "dim") for one in model.kept.values())
         line = [(plural(len(model.kept), "packet"), "heading")]
         line += [(f"   {word} {grouped(count)}", role) for (word, role), count in sorted(ends.items())]
         line.append((f"   {grouped(self.per_second(now_ns))} pkt/s", "number"))
@@ -118,7 +118,7 @@ class TraceTable:
 
 def _deciding(journey: Journey) -> tuple[object, ...] | None:
     """Return what identifies the rule or policy that ended a packet."""
-    step = journey.end.step if journey.end is not None else None
+    step = end.step if (end := journey.shown_end) is not None else None
     if step is None:
         return None
     record = step.record

@@ -35,7 +35,7 @@ def way_lines(journey: Journey, chains: Sequence[ChainView]) -> Iterator[Line]:
 
 
 def _stations(journey: Journey, steps: Sequence[Step]) -> Iterator[Segment]:
-    end = journey.end.step if journey.end is not None else None
+    end = shown.step if (shown := journey.shown_end) is not None else None
     for step in steps:
         policy = step.record.type == "policy"
         name = step.record.chain if step.callers else _label(step)
@@ -66,7 +66,7 @@ def _missed(before: str, names: Sequence[str]) -> Iterator[Segment]:
 
 def _not_reached(journey: Journey, chains: Sequence[ChainView]) -> dict[str, list[str]]:
     """Return the base chains behind the one that ended the packet, by hook; without those that may be before it."""
-    end = journey.end.step if journey.end is not None else None
+    end = shown.step if (shown := journey.shown_end) is not None else None
     own = (end.callers[0] if end.callers else end).chain if end is not None else None
     if own is None or own.hook is None or end is None or verdict_word(end) not in _ENDS:
         return {}

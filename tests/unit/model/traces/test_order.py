@@ -9,7 +9,9 @@ from nettop.decode.nflog import LegacyDecoded, LegacyRecord
 from nettop.decode.nftables.trace import TraceDecoded, TraceRecord
 from nettop.model.ruleset.hooks import LEGACY_TABLES
 from nettop.model.ruleset.merge import IPTABLES_NFT, LEGACY, NFT, ChainView, RuleView
-from nettop.model.traces.ends import certainty, where
+from nettop.model.traces.cells import end_cell
+from nettop.model.traces.detail import journey_detail
+from nettop.model.traces.ends import certainty, ending, where
 from nettop.model.traces.journey import Drop, Journey
 from nettop.model.traces.journeys import Journeys
 from nettop.model.traces.lines import lines, objects
@@ -201,3 +203,18 @@ def test_what_a_table_of_iptables_legacy_may_have_dropped_is_not_lost_in_routing
     )
     seen = journey_of(MARKED, [legacy("raw", "prerouting"), legacy("mangle", "prerouting")])
     assert where(seen).startswith("lost in routing, after prerouting: no route")
+
+
+def test_a_drop_by_iptables_legacy_is_shown_at_once_and_not_if_the_packet_is_seen_later() -> None:
+    """The kernel reports no verdict of these tables: only the silence of a second makes it final."""
+    model = Journeys(lambda *_: None, lambda *_: None, legacy_rule, chain)
+    model.apply(TraceDecoded(INPUT), 0, SECOND)
+    (journey,) = model.kept.values()
+    assert end_cell(journey)[0] == "…"
+    model.apply(LegacyDecoded([legacy("filter", "input", 1)]), 0, SECOND)
+    model.worded(journey)
+    assert end_cell(journey)[0] == "DROP"
+    assert ending(journey).startswith("dropped by ip filter INPUT rule 1 “-j DROP”")
+    assert "✖ DROP" in "".join(text for line in journey_detail(journey).lines for text, _ in line)
+    model.apply(TraceDecoded(ACCEPTED), 0, SECOND)
+    assert end_cell(journey)[0] == "accept"
