@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
-from typing import Any
+from functools import cache
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 from nettop.broker import requests
 from nettop.errors import BrokerError
-from nettop.kinds import TextKind
 
 MAX_TEXT = 8192  # characters of one string field
 MAX_ITEMS = 512  # of one tuple field
@@ -27,21 +28,20 @@ def to_json(request: requests.Request) -> dict[str, Any]:
 def from_json(message: Mapping[str, Any]) -> requests.Request:
     """Return the request in a JSON object; raises BrokerError unless it is listed with exactly its fields and types."""
     ask = message.get("ask")
-    kind = _KINDS.get(ask) if isinstance(ask, str) else None
+    kind: Any = _KINDS.get(ask) if isinstance(ask, str) else None
     if kind is None:
         raise BrokerError(f"not on the list: {str(ask)[:80]!r}")
     given = set(message) - {"ask", "id"}
-    if given != {f.name for f in fields(kind)}:
+    types = _types(kind)
+    if given != set(types):
         raise BrokerError(f"not on the list: {ask} with fields {sorted(given)[:20]}")
-    request: requests.Request = kind(
-        **{f.name: _field(kind, f.name, str(f.type), message[f.name]) for f in fields(kind)}
-    )
+    request: requests.Request = kind(**{name: _field(kind, name, of, message[name]) for name, of in types.items()})
     return request
 
 
-def _field(kind: type[Any], name: str, type_name: str, value: object) -> object:
+def _field(kind: type[Any], name: str, of: Any, value: object) -> object:
     try:
-        return _CONVERT[type_name](value)
+        return _converted(of, value)
     except ValueError as error:
         raise BrokerError(f"not on the list: {kind.__name__} with {name}={str(value)[:80]!r}") from error
 
@@ -60,62 +60,39 @@ def _plain(value: object) -> object:
     return _fields_of(value) if is_dataclass(value) else value
 
 
-def _exactly(kind: type[Any]) -> Callable[[object], Any]:
-    def convert(value: object) -> object:
+def _converted(kind: Any, value: object) -> Any:
+    """Return a JSON value as `kind`: exactly of this type. ValueError if it is not."""
+    if kind in (int, str, bool):
         if type(value) is not kind or (isinstance(value, str) and len(value) > MAX_TEXT):
             raise ValueError("wrong type")
         return value
-
-    return convert
-
-
-def _optional(convert: Callable[[object], Any]) -> Callable[[object], Any]:
-    return lambda value: None if value is None else convert(value)
-
-
-def _tuple_of(convert: Callable[[object], Any]) -> Callable[[object], Any]:
-    def convert_all(value: object) -> object:
+    if kind is bytes:
+        return _bytes(value)
+    if is_dataclass(kind):
+        return _record(kind, value)
+    if get_origin(kind) is UnionType:  # with None
+        return None if value is None else _converted(get_args(kind)[0], value)
+    if get_origin(kind) is tuple:
         if not isinstance(value, list) or len(value) > MAX_ITEMS:
             raise ValueError("wrong type")
-        return tuple(convert(item) for item in value)
+        return tuple(_converted(get_args(kind)[0], item) for item in value)
+    return kind(value)  # an Enum
 
-    return convert_all
+
+def _record(kind: Any, value: object) -> Any:
+    """Return a dataclass inside a request, from an object with exactly its fields."""
+    types = _types(kind)
+    if not isinstance(value, dict) or set(value) != set(types):
+        raise ValueError("wrong fields")
+    return kind(**{name: _converted(of, value[name]) for name, of in types.items()})
 
 
-def _record_of(kind: type[Any]) -> Callable[[object], Any]:
-    """Return the converter of a dataclass inside a request: an object with exactly its fields."""
-    names = [f.name for f in fields(kind)]
-    types = [str(f.type) for f in fields(kind)]
-
-    def convert(value: object) -> object:
-        if not isinstance(value, dict) or set(value) != set(names):
-            raise ValueError("wrong fields")
-        return kind(*[_CONVERT[of](value[name]) for name, of in zip(names, types, strict=True)])
-
-    return convert
+@cache
+def _types(kind: Hashable) -> dict[str, Any]:
+    return get_type_hints(kind)
 
 
 def _bytes(value: object) -> bytes:
     if type(value) is not str or len(value) > MAX_BYTES * 4 // 3 + 4:
         raise ValueError("wrong type")
     return base64.b64decode(value, validate=True)
-
-
-_CONVERT: dict[str, Callable[[object], Any]] = {
-    "str": _exactly(str),
-    "int": _exactly(int),
-    "bool": _exactly(bool),
-    "bytes": _bytes,
-    "int | None": _optional(_exactly(int)),
-    "tuple[int, ...]": _tuple_of(_exactly(int)),
-    "tuple[FlowKey, ...]": _tuple_of(_record_of(requests.FlowKey)),
-    "tuple[PacketTest, ...]": _tuple_of(_record_of(requests.PacketTest)),
-    "tuple[PacketMatch, ...]": _tuple_of(_record_of(requests.PacketMatch)),
-    "DumpFilter | None": _optional(_record_of(requests.DumpFilter)),
-    "SetName | None": _optional(_record_of(requests.SetName)),
-    "RouteQuestion | None": _optional(_record_of(requests.RouteQuestion)),
-    "CounterName": _record_of(requests.CounterName),
-    "ReadRequest": requests.ReadRequest,
-    "tuple[ReadRequest, ...]": _tuple_of(requests.ReadRequest),
-    "TextKind": TextKind,
-}

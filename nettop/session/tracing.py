@@ -14,7 +14,7 @@ from nettop.model.filter.expression import parse
 from nettop.model.ruleset.merge import NFT
 from nettop.model.ruleset.rule_tree import own_cells
 from nettop.model.ruleset.ruleset import Ruleset
-from nettop.model.traces.fields import JourneyFields
+from nettop.model.traces.fields import journey_fields
 from nettop.model.traces.journeys import Keep
 from nettop.model.traces.lines import chains_left_out, untraced
 from nettop.model.traces.match import matches
@@ -124,7 +124,7 @@ class Tracer:
 def keep(only: str) -> Keep | None:
     """Return the predicate of a display filter of traced packets; None: all of them."""
     display_filter = parse(only, "traced packet")
-    return None if display_filter is None else lambda journey: bool(display_filter.mask(JourneyFields([journey]))[0])
+    return None if display_filter is None else lambda journey: bool(display_filter.mask(journey_fields([journey]))[0])
 
 
 def over_limit(ruleset: Ruleset, table: str) -> int | None:

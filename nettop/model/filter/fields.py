@@ -77,11 +77,12 @@ class ByteFields(Protocol):
 
 @dataclass(slots=True)
 class ListedFields:
-    """The columns of a few rows that are Python values: without endpoints, and only computed when they are used."""
+    """The columns of a few rows that are Python values, only computed when they are used."""
 
     n: int
     _numbers: Callable[[str], Sequence[float | None] | None]  # by name of a column; None: there is no such column
     _texts: Callable[[str], Sequence[str] | None]
+    _endpoints: Callable[[str], Sequence[Endpoint]] = lambda side: ()
 
     def number(self, name: str) -> Array | None:
         """Return a column of numbers, 0 where there is none."""
@@ -94,8 +95,8 @@ class ListedFields:
         return None if numbers is None else np.array([number is not None for number in numbers], np.bool_)
 
     def endpoints(self, side: str) -> Sequence[Endpoint]:
-        """Return no endpoint."""
-        return ()
+        """Return the endpoints of a side."""
+        return self._endpoints(side)
 
     def words(self, name: str) -> tuple[Array, Sequence[str]] | None:
         """Return the codes and the words of a column of texts."""

@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from nettop.batch import Array
 from nettop.linux.socket import AF_INET6
-from nettop.model.filter.fields import Endpoint, Mask
-from nettop.model.filter.vocabulary import TRACED, word_filter
+from nettop.model.filter.fields import Endpoint, ListedFields
+from nettop.model.filter.vocabulary import word_filter
 from nettop.model.traces.ends import verdict_of
 from nettop.model.traces.headers import PacketHead
 from nettop.model.traces.journey import Journey, Step
@@ -38,38 +37,24 @@ _WORDS: dict[str, Callable[[Journey], Iterable[str | None]]] = {
 }
 
 
-class JourneyFields:
-    """Fields of some journeys. `src` and `dst` are those of the packet as it was marked, `any` also as last seen."""
+def journey_fields(journeys: Sequence[Journey]) -> ListedFields:
+    """Return the fields of some journeys. `src`, `dst`: as they were marked; `any`: also as last seen."""
 
-    def __init__(self, journeys: Sequence[Journey]) -> None:
-        self.kind, self.n, self.journeys = TRACED, len(journeys), journeys
+    def numbers(name: str) -> list[int | None] | None:
+        return [getattr(one.head, name) for one in journeys] if name in ("family", "proto") else None
 
-    def number(self, name: str) -> Array | None:
-        """Return family or proto; 0 where it is not known."""
-        if name not in ("family", "proto"):
-            return None
-        return np.array([getattr(journey.head, name) or 0 for journey in self.journeys])
+    def texts(name: str) -> list[str] | None:
+        read = _WORDS.get(name)
+        return None if read is None else ["\0".join(dict.fromkeys(filter(None, read(one)))) for one in journeys]
 
-    def present(self, name: str) -> Mask | None:
-        """Return the journeys with a known protocol."""
-        return np.array([journey.head.proto is not None for journey in self.journeys]) if name == "proto" else None
-
-    def endpoints(self, side: str) -> Sequence[Endpoint]:
-        """Return the endpoints of a side."""
+    def endpoints(side: str) -> list[Endpoint]:
         sides = {"src": ("src",), "dst": ("dst",), "any": ("src", "dst")}.get(side, ())
-        heads = [[journey.head for journey in self.journeys]]
+        heads = [[one.head for one in journeys]]
         if side == "any":
-            heads.append([journey.last for journey in self.journeys])
+            heads.append([one.last for one in journeys])
         return [_endpoint(part, end) for part in heads for end in sides]
 
-    def words(self, name: str) -> tuple[Array, Sequence[str]] | None:
-        """Return the codes and texts of the chains, tables, rules and hooks that they met, their ends and devices."""
-        if name not in _WORDS:
-            return None
-        texts = ["\0".join(dict.fromkeys(filter(None, _WORDS[name](journey)))) for journey in self.journeys]
-        words = list(dict.fromkeys(texts))
-        codes = {word: code for code, word in enumerate(words)}
-        return np.array([codes[text] for text in texts], np.int64), words
+    return ListedFields(len(journeys), numbers, texts, endpoints)
 
 
 def _endpoint(heads: Sequence[PacketHead], end: str) -> Endpoint:

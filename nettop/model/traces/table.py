@@ -13,7 +13,7 @@ from nettop.model.ruleset.merge import ChainView
 from nettop.model.table import Column, Detail, Line, Row, Snapshot, SortKey, ViewSpec
 from nettop.model.traces.cells import COLUMNS, DEFAULT_COLUMNS, cell, end_cell, sort_value
 from nettop.model.traces.detail import journey_detail
-from nettop.model.traces.fields import JourneyFields
+from nettop.model.traces.fields import journey_fields
 from nettop.model.traces.journey import Journey
 from nettop.model.traces.journeys import Journeys
 from nettop.model.window import Match, OrderCache, value_keys
@@ -49,7 +49,7 @@ class TraceTable:
         found = sorted(self._journeys.kept.values(), key=lambda journey: journey.number)
         if display_filter is None or not found:
             return found
-        mask = display_filter.mask(JourneyFields(found))
+        mask = display_filter.mask(journey_fields(found))
         return [journey for journey, matches in zip(found, mask.tolist(), strict=True) if matches]
 
     def snapshot(self, spec: ViewSpec, now_ns: int) -> Snapshot:

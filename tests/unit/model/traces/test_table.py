@@ -9,7 +9,7 @@ from nettop.model.filter.expression import parse
 from nettop.model.ruleset.merge import IPTABLES_NFT, NFT, ChainView, RuleView
 from nettop.model.table import JourneyDetail, RulePlace, Snapshot, SortKey, ViewSpec
 from nettop.model.traces.cells import DEFAULT_COLUMNS
-from nettop.model.traces.fields import JourneyFields, rule_filter
+from nettop.model.traces.fields import journey_fields, rule_filter
 from nettop.model.traces.journeys import Journeys
 from nettop.model.traces.table import TraceTable
 from tests.unit.model.traces.test_journeys import NATED, PORTS, SECOND, TABLE, THROUGH, UDP, marked, of, ours
@@ -97,7 +97,7 @@ def test_a_held_order_gets_new_packets_at_its_end() -> None:
 def test_only_packets_that_hit_a_rule_are_kept_and_the_others_counted() -> None:
     hit = parse(rule_filter("inet", "t", "b", "handle 8"), "traced packet")
     assert hit is not None
-    only = lambda journey: bool(hit.mask(JourneyFields([journey]))[0])  # noqa: E731
+    only = lambda journey: bool(hit.mask(journey_fields([journey]))[0])  # noqa: E731
     model = table(BLOCKED, THROUGH, BLOCKED, only=only)
     found = snapshot(model)
     assert [row.ident for row in found.rows] == [1, 3]
