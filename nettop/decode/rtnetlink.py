@@ -134,9 +134,8 @@ class RouteRows:
 def decode_rtnetlink(batch: Batch) -> RouteRows:
     """Decode the NEWLINK, NEWADDR and NEWROUTE messages of a batch. Never raises: bad bytes become error rows."""
     rows = RouteRows()
-
     readers: dict[int, Callable[[Buffer, int, int], None]] = {
-        rtnl.RTM_NEWLINK: lambda *at: _add(rows.links, read_link(*at)),
+        rtnl.RTM_NEWLINK: lambda *at: _add(rows.links, link_of(*parts(rtnl.IFINFOMSG, *at))),
         rtnl.RTM_NEWADDR: lambda *at: _add(rows.addresses, read_address(*at)),
         rtnl.RTM_NEWROUTE: lambda *at: _add(rows.routes, read_route(*at)),
     }
@@ -156,14 +155,8 @@ def _add(rows: list[_Value], value: _Value | None) -> None:
         rows.append(value)
 
 
-def read_link(buf: Buffer, start: int, end: int) -> Link | None:
-    """Return the link of an RTM_NEWLINK; None for a port that PF_BRIDGE lists a second time."""
-    header, found = parts(rtnl.IFINFOMSG, buf, start, end)
-    return link_of(header, found)
-
-
 def link_of(header: tuple[int, ...], found: Attributes) -> Link | None:
-    """Return the same from the parts of the message."""
+    """Return the link of the parts of an RTM_NEWLINK; None for a port that PF_BRIDGE lists a second time."""
     family, arphrd, ifindex, flags, _ = header
     if family not in (0, AF_INET6) or rtnl.IFLA_IFNAME not in found:
         return None

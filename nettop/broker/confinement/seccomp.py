@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import os
 import platform
 import struct
 from collections.abc import Iterable, Iterator
@@ -30,21 +29,19 @@ def unsupported() -> str:
     if machine not in bpf.NUMBERS or struct.calcsize("P") != 8:
         return f"nettop knows no system call numbers of {machine} with {8 * struct.calcsize('P')}-bit programs"
     action = ctypes.c_uint32(bpf.SECCOMP_RET_ERRNO)
-    number = ctypes.c_long(bpf.NUMBERS[machine]["seccomp"])
-    if abi.libc.syscall(number, ctypes.c_long(bpf.SECCOMP_GET_ACTION_AVAIL), ctypes.c_long(0), ctypes.byref(action)):
-        return f"the kernel has no seccomp filters ({os.strerror(ctypes.get_errno())})"
+    try:
+        abi.syscall("seccomp", bpf.SECCOMP_GET_ACTION_AVAIL, 0, ctypes.addressof(action))
+    except OSError as error:
+        return f"the kernel has no seccomp filters ({error.strerror})"
     return ""
 
 
 def install(refusals: Iterable[Refusal]) -> None:
     """Refuse these calls in every thread of this process, for good. Needs no_new_privs; raises OSError."""
-    machine = platform.machine()
-    code = program(machine, refusals)
+    code = program(platform.machine(), refusals)
     made = _Program(len(code) // 8, code)
-    number, flags = bpf.NUMBERS[machine]["seccomp"], bpf.SECCOMP_FILTER_FLAG_TSYNC
-    arguments = ctypes.c_long(bpf.SECCOMP_SET_MODE_FILTER), ctypes.c_long(flags), ctypes.byref(made)
-    thread = abi.checked(abi.libc.syscall(ctypes.c_long(number), *arguments), "seccomp")
-    if thread:
+    flags = bpf.SECCOMP_FILTER_FLAG_TSYNC
+    if thread := abi.syscall("seccomp", bpf.SECCOMP_SET_MODE_FILTER, flags, ctypes.addressof(made)):
         raise OSError(errno.ESRCH, f"thread {thread} has another system call filter")
 
 

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 from nettop.batch import DumpMark, Gap
 from nettop.decode.rtnetlink import Address, Link, Route, RouteRows
 from nettop.model.topology.lookup import RouteLookup
-
-_Any = TypeVar("_Any", Link, Address, Route)
 
 MAX_ROUTES = 100_000  # of a namespace (and links, and addresses): beyond it devices are not inferred
 _PARTS = ("links", "addresses", "routes")  # DumpMark.what
@@ -44,14 +41,9 @@ class Routing:
                 self._replace(known, item.what, rows)
 
     def _replace(self, known: _Namespace, what: str, rows: RouteRows) -> None:
-        before = known.links, known.addresses, known.routes
-        if what == "links":
-            known.links = {link.ifindex: link for link in rows.links}
-        elif what == "addresses":
-            known.addresses = tuple(rows.addresses)
-        else:
-            known.routes = tuple(rows.routes)
-        if what not in known.complete or before != (known.links, known.addresses, known.routes):
+        found = {link.ifindex: link for link in rows.links} if what == "links" else tuple(getattr(rows, what))
+        if what not in known.complete or getattr(known, what) != found:
+            setattr(known, what, found)
             known.complete.add(what)
             known.lookup = None
             self.version += 1
@@ -85,9 +77,7 @@ class Routing:
     def lookup(self, netns: int) -> RouteLookup | None:
         """Return the route lookup of a namespace; None while links or routes are unknown, or too many."""
         known = self._of.get(netns)
-        if known is None or not {"links", "routes"} <= known.complete:
-            return None
-        if self.too_many(netns):
+        if known is None or not {"links", "routes"} <= known.complete or self.too_many(netns):
             return None
         if known.lookup is None:
             known.lookup = RouteLookup(known.routes, known.links)
@@ -96,12 +86,6 @@ class Routing:
 
 def _gather(known: _Namespace, rows: RouteRows) -> None:
     """Add rows to the dump in progress, at most one more than MAX_ROUTES."""
-    if known.pending is not None:
-        _append(known.pending.links, rows.links)
-        _append(known.pending.addresses, rows.addresses)
-        _append(known.pending.routes, rows.routes)
-
-
-def _append(rows: list[_Any], more: list[_Any]) -> None:
-    if len(rows) <= MAX_ROUTES:
-        rows += more[: MAX_ROUTES + 1 - len(rows)]
+    for part in _PARTS if known.pending is not None else ():
+        kept = getattr(known.pending, part)
+        kept += getattr(rows, part)[: max(0, MAX_ROUTES + 1 - len(kept))]
