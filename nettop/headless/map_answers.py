@@ -37,7 +37,7 @@ _AT_ONCE = 4  # namespaces whose rules are read
 def rules_of(broker: Broker, hosts: HostMap, space: Namespace) -> Ruleset | BrokerError | None:
     """Return the rules of a namespace for its findings, or why they cannot be read; None: it has ended.
 
-    One that was made again under its name meanwhile is read once more.
+    A namespace that was recreated under its name meanwhile is read once more.
     """
 
     def wants(ruleset: Ruleset) -> Collection[TextKind]:

@@ -110,7 +110,7 @@ def _live(options: argparse.Namespace) -> int:
 
 
 class _StopWithReasons:
-    """A Stop that holds once the drop reasons of the packets before it have come, or do not come."""
+    """A Stop that takes effect once the drop reasons of earlier packets have come, or are overdue."""
 
     def __init__(self, stop: Stop, live: LiveSources, engine: Engine) -> None:
         self._stop, self._live, self._engine = stop, live, engine
@@ -213,7 +213,7 @@ class JourneyPrinter:
             self._out.add([f"GAP {plural(gap.lost, 'trace record')} lost ({gap.why.value})"])
 
     def _print(self, patience_ns: int) -> None:
-        """Print the journeys by number, up to one that is on its way, or has ended after `patience_ns` not complete."""
+        """Print the journeys by number, up to one on its way, or one not complete that ended after `patience_ns`."""
         traces = self._engine.traces
         while traces.ended and not self.full:
             journey = traces.ended[0]

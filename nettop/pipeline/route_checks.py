@@ -35,7 +35,7 @@ class RouteChecks:
         return self._known.get(key, False)
 
     def close(self) -> None:
-        """Ask no more."""
+        """Ask nothing more."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _answer(self, key: Key, space: NamespaceMap) -> None:

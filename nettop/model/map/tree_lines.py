@@ -1,4 +1,4 @@
-"""The map as plain text: a tree for each namespace, with its routes and the rules that it was not made with."""
+"""The map as plain text: a tree for each namespace, with its routes and unusual policy rules."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ _RP_FILTER, _VALID_MARK = "net.ipv4.conf.{}.rp_filter", "net.ipv4.conf.{}.src_va
 
 
 def asymmetric(facts: MapFacts) -> Iterator[Finding]:
-    """Yield the devices with rp_filter strict through which packets leave whose way back is another device.
+    """Yield the devices with strict rp_filter by which packets leave while the way back is another device.
 
     The kernel is asked where it can be; else policy rules and tables are followed. What is not certain is not
     reported.
@@ -68,7 +68,7 @@ def _of_device(facts: MapFacts, space: NamespaceMap, device: Device, index: Rout
 
 
 def _packets(space: NamespaceMap, device: Device, index: RouteIndex, vrf: int) -> Iterator[tuple[Route, RouteQuery]]:
-    """Yield routes through a device, and answers to packets that come in by it from where each of them leads."""
+    """Yield routes through a device, each with the answer to a packet that comes in by it from there."""
     used = {vrf, *(rule.table for rule in space.rules)}
     held = {one.address: one.ifindex for one in space.addresses if one.family == AF_INET}
     own = [address for address, ifindex in held.items() if ifindex == device.link.ifindex]

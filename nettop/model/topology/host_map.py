@@ -167,14 +167,14 @@ class HostMap:
             self.version, self.layout_version = self.version + 1, self.layout_version + 1
 
     def _changed(self, changed: bool, of: NamespaceMap | None) -> None:
-        """Note a change; `of` is the namespace whose layout it is of, if it is."""
+        """Note a change; `of` is the namespace whose layout has changed, if it has."""
         self.version += changed
         if changed and of is not None:
             self.layout_version += 1
             of.layout_version += 1
 
     def _end_dump(self, mark: DumpMark, rows: MapRows) -> None:
-        """Take over the rows of a dump; those of one that was cut only where nothing is known."""
+        """Take over the rows of a dump; those of an incomplete one only where nothing is known."""
         known = self._named(mark.netns)
         part = _PARTS.get(mark.what)
         self.read_ns = mark.ts_ns

@@ -185,7 +185,7 @@ def tunnel_options(neighbour: Neighbour, name: Name) -> dict[str, str]:
 
 
 def is_printed(neighbour: Neighbour) -> bool:
-    """Return whether ip(8) prints a neighbour unless asked for all: most of those that need no ARP it does not."""
+    """Return whether ip(8) prints a neighbour without `nud all`: most that need no ARP are left out."""
     return bool(neighbour.address is None or neighbour.state & ~_NOARP or neighbour.flags & _ALWAYS)
 
 

@@ -20,7 +20,7 @@ _ENDS = tuple(UNUSABLE.values())
 
 @dataclass(frozen=True, slots=True)
 class PolicyMatch:
-    """The rule that decides, and the route in its table if that is one without a way. `sure`: False for a guess."""
+    """The rule that decides, and the route of its table if that only refuses packets. `sure`: False for a guess."""
 
     rule: PolicyRule
     route: Route | None = None

@@ -1,4 +1,4 @@
-"""The drop reason of a journey: a packet that the kernel dropped, which is this one by device, length and time.
+"""The drop reason of a journey: a drop of the kernel that fits its packet by device, length and time.
 
 The kernel's record has no number of the packet, so the reason is likely, not certain.
 """
@@ -43,17 +43,17 @@ _MIN_PAYLOAD = 46  # bytes: shorter packets have a padding on Ethernet
 
 
 def places(packet: Journey) -> tuple[Place, ...]:
-    """Return the places that a drop of a packet may have. Of one made on this host nothing names the device."""
+    """Return the places that a drop of a packet may have. That of a packet made on this host has no device."""
     length = packet.head.length or 0
     found = (packet.device, length), (packet.device, max(length, _MIN_PAYLOAD))
     return ((None, None),) if packet.device is None else found
 
 
 def dropped(record: DropRecord, packets: Iterable[Journey]) -> Journey | None:
-    """Give a drop to the packet that it is of, and return that; None: of none of them.
+    """Assign a drop to the packet that it belongs to, and return that packet; None: to none of them.
 
-    Those whose last record was read before the drop are the last to be chosen, packets without a verdict the first,
-    and of those the earliest; of a drop by a rule those that a rule dropped.
+    The earliest packet without a verdict is preferred, for a drop by a rule the earliest that a rule dropped. Those
+    whose last record was read before the drop come last.
     """
     ts_ns = record.ts_ns
     if record.function == _NO_PACKET:
@@ -72,7 +72,7 @@ def dropped(record: DropRecord, packets: Iterable[Journey]) -> Journey | None:
 
 
 class PendingDrops:
-    """The drops of no packet so far, and the packets that have ended and whose drop may come, up to `limit`."""
+    """The drops without a packet so far, and up to `limit` packets that have ended and whose drop may still come."""
 
     def __init__(self, limit: int) -> None:
         self.known_ns = 0  # they are known up to this time
@@ -84,7 +84,7 @@ class PendingDrops:
         self.late: deque[Journey] = deque(maxlen=limit)  # those of them that the kernel dropped when they were complete
 
     def apply(self, item: DropRecords, on_their_way: Iterable[Journey]) -> None:
-        """Give the drops to the packets that they are of. One of none waits: its trace records may be read next."""
+        """Assign the drops to their packets. A drop without one waits: its trace records may be read next."""
         self.unknown = item.error
         for packet in (*self._packets, *on_their_way) if item.lost > self._lost else ():
             packet.drops_lost = True
@@ -105,7 +105,7 @@ class PendingDrops:
             self._packets.remove(packet)
 
     def _is_late(self, record: DropRecord) -> bool:
-        """Give a drop to a packet that has left, and whose next hop did not answer; return False if there is none."""
+        """Assign a drop to a packet that has left and whose next hop did not answer; return False if there is none."""
         if not (record.reason.startswith(_NEIGHBOUR) or record.function.startswith(_NEIGHBOUR)):
             return False
         waited = (one for one in self._departed if 0 <= record.ts_ns - one.ts_ns <= _NEIGHBOUR_NS and one.drop is None)
@@ -116,15 +116,15 @@ class PendingDrops:
         return packet is not None
 
     def knows(self, packet: Journey) -> bool:
-        """Return whether no drop can come that is this packet's."""
+        """Return whether a packet has its drop, or none can come any more."""
         return bool(packet.drop) or self.are_known(packet.last_ns)
 
     def are_known(self, until_ns: int) -> bool:
-        """Return whether no drop can come of a packet whose last record is of this time or before."""
+        """Return whether no drop can come any more of a packet whose last record is of this time or before."""
         return bool(self.unknown) or self.known_ns > until_ns + AFTER_NS
 
     def end(self, packet: Journey) -> None:
-        """Give a packet that has ended without a verdict its drop; if there is none, it may come."""
+        """Assign its drop to a packet that has ended without a verdict; if there is none, it may still come."""
         if packet.verdict == "lost" and packet.drop is None:
             at = places(packet)
             near = (record for record in self._records if record.place in at)
@@ -163,7 +163,7 @@ def _is_protocol(packet: Journey, record: DropRecord) -> bool:
 
 
 def _may_follow(packet: Journey, record: DropRecord) -> bool:
-    """Return whether the kernel may drop a packet so after its last hook: one for this host, or one that leaves."""
+    """Return whether the kernel may drop a packet in this way after its last hook (for this host, or on leaving)."""
     leaves = packet.end is not None and packet.end.oif is not None
     wrong: list[_Begins] = [_TO_SOCKETS if leaves else _BEFORE_SOCKETS]
     wrong += [_ROUTING] if packet.end is not None and packet.family in IP_FAMILIES else []

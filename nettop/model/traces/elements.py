@@ -1,4 +1,4 @@
-"""The element of a verdict map that sent a packet where it went: the one with this verdict that holds a value of it."""
+"""The element of a verdict map that a packet matched: the one with its step's verdict and one of its values."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FindBranches = Callable[[NftRule | None], Iterable[tuple[str, tuple[VerdictBranc
 
 
 def element_met(step: Step, maps: Iterable[tuple[str, tuple[VerdictBranch, ...]]]) -> str:
-    """Return `22 in @ways`; "" if no element is known to be the one."""
+    """Return `22 in @ways`; "" if it is not known which element matched."""
     verdict = f"{step.record.verdict} {step.record.target}".strip()
     for name, branches in maps:
         able = [one.key for one in branches if one.value.text == verdict]
@@ -34,7 +34,7 @@ def _values(step: Step) -> list[str]:
 
 
 def _holds(key: str, values: list[str]) -> bool:
-    """Return whether each part of a key holds one of the values; those are in no order."""
+    """Return whether each part of a key holds one of the values, in any order."""
     return all(any(_part_holds(part, value) for value in values) for part in key.split(" . "))
 
 

@@ -1,4 +1,4 @@
-"""The end of a journey in words: the verdict, where it fell, how certain it is, and the packet that answers."""
+"""The end of a journey in words: the verdict, where it was reached, how certain it is, and the packet that answers."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def origin(journey: Journey) -> str:
 
 
 def certainty(journey: Journey) -> str:
-    """Return `certain` if every record of the way came, and the kernel says that they are of this packet."""
+    """Return `certain` if every record of the way came with the id of this packet; else the reason for doubt."""
     if not journey.whole:
         return "incomplete: trace records were lost"
     if (end := journey.shown_end) is None or end.verdict == "lost":

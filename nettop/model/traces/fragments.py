@@ -18,7 +18,7 @@ def is_reassembled(packet: Journey) -> bool:
 
 
 def others_of(packet: Journey, candidates: Iterable[Journey]) -> list[Journey]:
-    """Return the fragments among `candidates` that became a part of a packet which is_reassembled()."""
+    """Return the fragments among `candidates` that were reassembled into a packet (see is_reassembled())."""
     return [one for one in candidates if one is not packet and _is_part(one, packet)]
 
 

@@ -63,7 +63,7 @@ class JourneyEnd:
 
 
 class Drop(NamedTuple):
-    """A drop that is a packet's: `certainty` is likely, or possible where others fit it as well."""
+    """The drop of a packet: `certainty` is likely, or possible where it fits other packets as well."""
 
     record: DropRecord
     certainty: str
@@ -144,20 +144,20 @@ class Journey:
         return callers
 
     def legacy_at(self, hook: str, priority: int) -> int:
-        """Return the index in `hooks` where a record of iptables-legacy is of, which comes after those before it."""
+        """Return the index in `hooks` of a record of iptables-legacy, not before that of the one read before."""
         last = next(((one.at, one.legacy) for one in reversed(self.steps) if one.legacy is not None), (-1, 0))
         places = [at for at, name in enumerate(self.hooks) if name == hook and self.families[at] in IP_FAMILIES]
         return next((at for at in places if (at, priority) >= last), places[-1] if places else 0)
 
     def arrive(self, hook: str, family: str) -> None:
-        """Come to a hook of a family."""
+        """Enter a hook of a family."""
         self.hook, self.family = hook, family
         if len(self.hooks) < MAX_STEPS:
             self.hooks.append(hook)
             self.families.append(family)
 
     def jump(self, step: Step) -> None:
-        """Go on in the chain that a step leads to, if it does."""
+        """Continue in the chain that a step jumps to, if it does."""
         record = step.record
         if record.verdict == "goto":  # it does not come back
             self._stack.pop()

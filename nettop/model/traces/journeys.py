@@ -275,7 +275,7 @@ class Journeys:
             self._keep(journey)
 
     def _second_half(self, record: TraceRecord, key: tuple[int, int]) -> Journey | None:
-        """Return the journey that goes on under the id `key`: a bridge gave it one after prerouting at its port."""
+        """Return the journey that continues under the id `key`: a bridge gave it one after prerouting at its port."""
         if record.iif is None or key in self._open or not self._is_bridge(key[0], record.iif):
             return None
         bridge, same = self._names.name(key[0], record.iif), packet_key(record.network, record.transport)
@@ -307,7 +307,7 @@ class Journeys:
         self.drops.reopen(journey)
 
     def _continue(self, journey: Journey, leg: Journey, key: tuple[int, int]) -> None:
-        """Go on with a packet that came by another device."""
+        """Continue the journey of a packet that came in by another device."""
         journey.end, journey.device, journey.oif, journey.joined = None, leg.device, leg.oif, True
         journey.last_ns = leg.ts_ns
         journey.arrive(leg.hook, leg.family)
@@ -344,7 +344,7 @@ class Journeys:
         journey.oif = self._names.name(journey.netns, record.oif) or journey.oif
 
     def _reassemble(self, journey: Journey, record: TraceRecord) -> None:
-        """Go on with a packet whose fragments the kernel has put together, and end those."""
+        """Continue the journey of a packet that the kernel has reassembled, and end those of its other fragments."""
         others = others_of(journey, self._open.values())
         journey.head = whole_head(journey, others)
         for key in [key for key, one in self._open.items() if one in others]:

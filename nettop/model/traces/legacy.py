@@ -52,7 +52,7 @@ def packet_key(network: bytes, transport: bytes) -> tuple[object, ...]:
 
 
 class LegacyRecords:
-    """The records of iptables-legacy that are of no packet so far, and the latest packets, up to `limit`.
+    """The records of iptables-legacy without a packet so far, and the latest packets, up to `limit`.
 
     Both are found by the packet's bytes and its source: NAT changes that after the last chain of iptables-legacy.
     No event tells that its rules have changed: records wait until those were read again.
@@ -89,7 +89,7 @@ class LegacyRecords:
         self.last_ns = self._read[-1][1].ts_ns if self._read else self.last_ns
 
     def joined(self, now_ns: int) -> Iterator[tuple[Journey, LegacyRecord]]:
-        """Yield the records whose packet and rules are known. One of no packet waits: its packet may be read next."""
+        """Yield the records whose packet and rules are known. One without a packet waits for that."""
         again = [(key, record) for key in self._ready for record in self._waiting.pop(key, ())]
         read, self._read = [*again, *self._read], []
         self._ready.clear()
@@ -124,7 +124,7 @@ def _key(network: bytes, transport: bytes) -> _Key:
 
 
 def _packet_of(record: LegacyRecord, packets: Iterable[Journey]) -> Journey | None:
-    """Return the packet that a record is of: of several the latest, since the records come in order."""
+    """Return the packet that a record belongs to: of several the latest, since the records come in order."""
     found = [
         packet
         for packet in packets
@@ -135,7 +135,7 @@ def _packet_of(record: LegacyRecord, packets: Iterable[Journey]) -> Journey | No
 
 @dataclass(frozen=True, slots=True)
 class LegacyStep:
-    """The step that a record is: None where the packet only comes to the end of a user chain."""
+    """One record as a step of a packet."""
 
     record: TraceRecord
     chain: ChainView | None

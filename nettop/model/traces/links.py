@@ -79,7 +79,7 @@ class OpenPackets(dict[tuple[int, int], Journey]):
         return None if key is None else self[key]
 
     def take_if(self, netns: int, same: tuple[object, ...], goes_on: Callable[[Journey], bool]) -> Journey | None:
-        """Take the latest packet with these bytes if it goes on under another id."""
+        """Take the latest packet with these bytes if it continues under another id."""
         key = self._latest.get((netns, *same))
         return self.take(key) if key is not None and goes_on(self[key]) else None
 

@@ -43,7 +43,7 @@ _PORTED = tuple(map(_protocol, WITH_PORTS))
 
 @dataclass(frozen=True, slots=True)
 class Atom:
-    """A test that only packets have for which one of the guards holds; others do not match. No guard: all have it."""
+    """A test of the packets for which one of the guards holds; others do not match. Without a guard: of all packets."""
 
     test: PacketTest
     guards: tuple[PacketTest, ...] = ()

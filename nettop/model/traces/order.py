@@ -1,6 +1,6 @@
-"""The steps of a packet in the kernel's order: the records of iptables-legacy come by another way than those of nft.
+"""The steps of a packet in the kernel's order: the records of iptables-legacy and of nft are read apart.
 
-Each way is in order. The priorities of the chains join them, and that nothing follows the end of a packet.
+Each kind is in order. The priorities of the chains order one among the other, and nothing follows a packet's end.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The packets that a rule may match, as far as its words say so plainly where a packet is marked: before any NAT."""
+"""The packets that a rule may match, by those of its words that hold where packets are marked: before any NAT."""
 
 from __future__ import annotations
 

@@ -147,7 +147,7 @@ class MapView(TableView):
             self.call_later(self.screen.run_action, "command('enter_namespace')")
 
     def back(self) -> None:
-        """Go one step out (Esc): close the detail, clear the filter of the list, close the list, put out the route."""
+        """Go one step out (Esc): close the detail, clear the filter of the list, close the list, clear the route."""
         if self.listed and not self._open and (self._front is not self.lists or self.lists.filter is None):
             self.listed = ""
             self._bring(self.table if self._hidden is not self.table else self.drawing)
@@ -180,7 +180,7 @@ class MapView(TableView):
             self.focus_something()
 
     def tick(self, status: Status, paused: bool) -> None:
-        """Go on where the shown namespace is gone."""
+        """Keep the map live where the shown namespace is gone."""
         super().tick(replace(status, mode="LIVE") if status.mode == "GONE" else status, paused)
 
     def _close(self) -> None:

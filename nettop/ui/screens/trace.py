@@ -94,7 +94,7 @@ class TraceScreen(Dialog[TraceRequest], inherit_bindings=False):
             pane.write(lines)
 
     def on_choices_accepted(self) -> None:
-        """Start."""
+        """Start the trace."""
         self.answer(self._request)
 
     def action_edit(self) -> None:

@@ -15,7 +15,7 @@ _PAGE = 10  # lines
 
 
 class DrawingTable(DrawnTable):
-    """Arrows and hjkl move to the next device in that direction. What the filter finds is marked, not left alone."""
+    """Arrows and hjkl move to the next device in that direction. What the filter finds is marked; the rest stays."""
 
     lit: frozenset[int] = frozenset()  # what a packet passes on its way
     found: tuple[int, ...] = ()  # what the filter finds

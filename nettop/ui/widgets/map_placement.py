@@ -107,7 +107,7 @@ class Placer:
         self._add(Placed(box, 0, tuple(found)), y)
 
     def _beside(self, item: Item, y: int) -> int:
-        """Return the line for a device that wants the line of its peer, from line y on. Place the peer's box."""
+        """Return the line for a device that should be beside its peer, from line y on. Place the peer's box."""
         other = self._of[item.peer or 0]
         if other.ident not in self._done and self._side(other) == 1:
             slots = slots_of(other)
