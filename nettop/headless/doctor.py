@@ -80,7 +80,7 @@ def _capabilities() -> Check:
 
 
 def _confinement() -> Check:
-    """Check what locks the process that parses in, beside its lack of rights."""
+    """Check what confines the process that parses, in addition to its lack of rights."""
     reason, version = seccomp.unsupported(), landlock.version()
     if reason:
         lock = f"Landlock (version {version}) alone" if version else "by its lack of rights alone"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from nettop.pipeline.intake import Intake
 
 SETTLE_S, _QUIET_S = 6.0, 0.3
-# One listing is wanted now, whatever share of a core it takes.
+# One listing is wanted now, at any CPU cost.
 LISTING = replace(feeds.NFT_LISTING, share=None)
 _OTHERS = (
     replace(feeds.NFT_EVENTS, rest_s=0.0),

@@ -38,7 +38,7 @@ def scatter(dst: NDArray[np.uint8], pos: Ints, rows: NDArray[np.uint32]) -> None
 
 
 def places(length: Ints, order: Ints) -> Ints:
-    """Return where each record begins when records of these lengths stand one after another in that order."""
+    """Return where each record begins when records of these lengths follow one another in that order."""
     at = np.empty_like(length)
     at[order] = np.cumsum(length[order]) - length[order]
     return at

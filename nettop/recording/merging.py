@@ -1,7 +1,8 @@
 """The packets of capture files in the order of time: across the devices of a file, and across files.
 
-Packets of one device keep their order, whatever their times. A file whose devices overlap is scanned first, unless it
-is a pipe: for each of its parts the scan finds the earliest time that still follows, so that little must be held back.
+Packets of one device keep their order, even if their times do not rise. A file whose devices overlap is scanned first,
+unless it is a pipe: for each of its parts the scan finds the earliest time that still follows, so that little must be
+held back.
 """
 
 from __future__ import annotations

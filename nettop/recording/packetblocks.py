@@ -122,7 +122,7 @@ def _walk_options(
 ) -> Iterator[tuple[Ints, Ints, Ints, Ints, NDArray[np.bool_]]]:
     """Walk the option lists between `at` and `end`, all in step. Yield rows, codes, offsets of values, their sizes.
 
-    The mask tells which options reach past the end of their list; these end it.
+    The mask marks options that reach past the end of their list; these end it.
     """
     rows, at = np.flatnonzero(at + 4 <= end), at.copy()
     for _ in range(_MAX_OPTIONS):

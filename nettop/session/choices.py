@@ -20,7 +20,7 @@ _STARTED = "(where nettop started)"
 
 
 def netns_choices(broker: Broker, specs: Iterable[str], shown: Netns, others: Sequence[Netns]) -> list[NetnsChoice]:
-    """Return our own namespace, the others that are listed, and those of `specs`; `others` are watched beside `shown`.
+    """Return our own namespace, the others that are listed, and those of `specs`; `others` are watched, too.
 
     BrokerError if the broker has ended.
     """

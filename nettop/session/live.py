@@ -210,7 +210,7 @@ class LiveSession(Session):
         return found
 
     def _others(self, netns: Netns, specs: Sequence[str]) -> list[Netns]:
-        """Return the namespaces beside the shown one, if there are several."""
+        """Return the namespaces other than the shown one, if there are several."""
         if len(specs) == 1:
             return []
         found = {other.handle: other for other in map(self._broker.netns, specs)}

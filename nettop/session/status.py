@@ -74,7 +74,7 @@ class NetnsChoice:
     spec: str  # argument of switch_namespace: "", "gw-a", "pid:812", a path
     label: str
     note: str = ""  # "here", "3 processes", …
-    watched: bool = False  # beside the shown one
+    watched: bool = False  # in addition to the shown one
 
 
 @dataclass(frozen=True, slots=True)

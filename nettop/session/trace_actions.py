@@ -112,7 +112,7 @@ def rules_met(engine: Engine, expression: str) -> list[MetRule]:
             if place is not None:
                 text, packets = found.get(place, (step_text(step), 0))
                 found[place] = text, packets + 1
-    return [MetRule(place, *told) for place, told in found.items()]
+    return [MetRule(place, *met) for place, met in found.items()]
 
 
 def position_of(engine: Engine, place: RulePlace) -> Hit | None:

@@ -143,7 +143,7 @@ def _mask_text(family: int, mask: int, whole: int) -> str:
 
 
 def flag_words(flags: int) -> list[str]:
-    """Names of the set NF_CT_EXPECT_* bits; bits without a name as `bit_N`."""
+    """Return the names of the NF_CT_EXPECT_* bits that are set; `bit_N` for a bit without a name."""
     bits = (n for n in range(32) if flags >> n & 1)
     return [NF_CT_EXPECT_NAMES[n] if n < len(NF_CT_EXPECT_NAMES) else f"bit_{n}" for n in bits]
 

@@ -66,7 +66,7 @@ def refusal(reason: str, text: str, position: int) -> FilterError:
 
 
 def meaningless(char: str) -> str:
-    """Return why a character has no meaning where it stands."""
+    """Return why a character has no meaning here."""
     if char in "&|":
         return f"“{char}” alone means nothing here: say {char * 2}, or “and”, “or”"
     return "a quote that is not closed" if char == '"' else f"“{clean(char)}” means nothing here"

@@ -51,7 +51,7 @@ class FilterRows:
         return mask
 
     def reject(self, rows: Mask) -> None:
-        """Reject rows whatever the rest of the filter says, as BPF does where a byte to test was not captured."""
+        """Reject rows regardless of the rest of the filter, as BPF does where a byte to test was not captured."""
         rows = rows if self._pending is None else rows & self._pending
         if rows.any():
             self._rejected = rows if self._rejected is None else rows | self._rejected
@@ -264,7 +264,7 @@ def equal(name: str, value: int) -> Compare:
 
 
 def every(nodes: Sequence[Node]) -> Node:
-    """All of them hold."""
+    """Return the node of the rows that match all of them."""
     return nodes[0] if len(nodes) == 1 else AndOr(nodes[0], tuple(("and", node) for node in nodes[1:]))
 
 

@@ -114,7 +114,7 @@ FIELDS: Final = {
     "drops": Field("drops", "size", DEVICES),
     "any": Field("any", "word", DEVICES),
 }
-_TARGETS = (  # of iptables-extensions(8) and ebtables(8), beside those above
+_TARGETS = (  # of iptables-extensions(8) and ebtables(8), in addition to those above
     "audit", "checksum", "classify", "clusterip", "connmark", "connsecmark", "ct", "dnpt", "dscp", "ecn", "hl", "hmark",
     "idletimer", "led", "mark", "nflog", "nfqueue", "rateest", "secmark", "set", "snpt", "tarpit", "tcpmss",
     "tcpoptstrip", "tee", "tos", "trace", "ttl", "ulog", "arpreply", "mangle",

@@ -79,7 +79,7 @@ def _notes(row: RowView, sides: list[Side], devices: tuple[tuple[str, str], ...]
         found = [f"{original} before {nat}, {_endpoints(sides[1])} after it"]
     proto, selector = row.value("proto"), selector_of(sides[0])
     if selector == "hosts":
-        found.append(f"{PROTO_NAMES[proto]} of these hosts, whatever the flow: libpcap sees no more of it")
+        found.append(f"{PROTO_NAMES[proto]} of these hosts, of every flow: libpcap cannot tell them apart")
     elif selector == "id":
         found.append("by its ICMP id")
     found.append("with fragments of these hosts, and ICMP errors about it")

@@ -21,7 +21,7 @@ _REMEMBERED = 1 << 12  # tuples that are kept even if most of them are silent
 _CACHE = 1 << 16  # the latest rows by the low bits of the hash: most packets belong to recent tuples
 # Protocols whose packets cannot be attributed without their ports or id.
 _WITH_LAYER_4 = np.isin(np.arange(256), (*WITH_PORTS, IPPROTO_ICMP, IPPROTO_ICMPV6))
-# The eight bytes besides the addresses: ports (ICMP: id, and type << 8 | code), protocols, and the capture point.
+# The eight bytes other than the addresses: ports (ICMP: id, and type << 8 | code), protocols, and the capture point.
 PACKED = np.dtype(
     [("sport", np.uint16), ("dport", np.uint16), ("proto", np.uint8), ("family", np.uint8), ("point", np.uint16)]
 )

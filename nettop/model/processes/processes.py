@@ -207,8 +207,9 @@ class Processes:
         others = join.others(place)
         if others:
             names = dict.fromkeys(_name(other) for other in equal[1:4] if other.pid != socket.pid)
-            whom = f": {', '.join(names)}" if names else ""
-            lines.append((("  ", ""), (f"{others} other{'s' * (others > 1)} may be meant, too{whom}", "warn")))
+            named = f": {', '.join(names)}" if names else ""
+            match = "other matches" if others == 1 else "others match"
+            lines.append((("  ", ""), (f"{others} {match} as well{named}", "warn")))
         return lines
 
 

@@ -253,7 +253,7 @@ class ChainTable:
         ]
         lines = words.detail_lines(pairs)
         if chain.type == "nat":
-            lines.append(((f"  sees the {words.FIRST_PACKET}, at priority {runs_at(chain)} whatever its own", "nat"),))
+            lines.append(((f"  sees the {words.FIRST_PACKET}, at priority {runs_at(chain)}, not at its own", "nat"),))
         if is_dormant(chain):
             lines.append((("  does not run: its table is dormant", "warn"),))
         if mark := self._tied.get(index):
@@ -268,6 +268,6 @@ class ChainTable:
 def _entered_text(found: Entered, uncounted: int) -> str:
     missing = f"; {plural(uncounted, 'rule')} not counted" if uncounted else ""
     if found.packets is None:
-        return f"not known: no counter tells{missing}"
+        return f"not known: no counter shows it{missing}"
     packets, octets = plural(int(found.packets), "packet"), plural(int(found.bytes or 0), "byte")
     return f"{found.least}{packets}, {found.least}{octets}{missing}"

@@ -24,7 +24,7 @@ class ChainState:
     rules: list[RuleView]
 
     def properties(self) -> dict[str, Any]:
-        """Return what the chain has besides its rules: those without a value are None."""
+        """Return the fields of the chain other than its rules: those without a value are None."""
         chain = self.view
         joined = {"device": ",".join(chain.devices), "flags": ",".join(chain.flags)}
         return {name: joined.get(name) or getattr(chain, name, None) for name in _PROPERTIES}

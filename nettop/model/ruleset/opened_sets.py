@@ -67,7 +67,7 @@ def page_of(of: NftSet | IpSet | None, found: Elements | list[IpSetElement] | No
 
 
 class OpenedSets:
-    """The elements read of the sets below rules. The ident of a row tells the rule, the set and the element."""
+    """The elements read of the sets below rules. The ident of a row identifies the rule, the set and the element."""
 
     def __init__(self) -> None:
         self.pages: dict[SetRef, SetPage] = {}

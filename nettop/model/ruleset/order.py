@@ -12,7 +12,7 @@ from nettop.model.ruleset.merge import ChainView, Picture
 UNKNOWN, PROVEN = "?", "✓"  # marks of ties
 NETDEV, BRIDGE, IP = "netdev", "bridge", "ip"
 _PATHS = (NETDEV, BRIDGE, "arp", IP)  # a packet passes only the hooks of its own; of ip: the families ip, ip6, inet
-# All nat chains of a hook run in one hook function of this priority, whatever their own (NF_IP_PRI_NAT_DST, …_SRC).
+# All nat chains of a hook run in one hook function of this priority, not at their own (NF_IP_PRI_NAT_DST, …_SRC).
 _NAT_PRIORITIES = {"prerouting": -100, "output": -100, "input": 100, "postrouting": 100}
 _SEES = {"inet": ("inet", "ip", "ip6"), "ip": ("inet", "ip"), "ip6": ("inet", "ip6")}
 _Place = tuple[str, str, int]

@@ -38,7 +38,7 @@ class Entries:
     ends: Mask  # by cell: it counts exactly the packets that it keeps from the rest of its chain
     jumps: Array  # cells of rules that count exactly the packets that jump to a chain
     targets: Array  # the chain of each
-    hides: Mask  # by cell: packets may leave the chain there that its counter does not tell
+    hides: Mask  # by cell: packets may leave the chain there that its counter does not count
     meets: Mask  # by cell: it counts each packet that reaches it
     unsure: Mask  # by chain: not each rule that jumps there counts exactly what jumps
 

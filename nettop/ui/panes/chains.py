@@ -189,7 +189,7 @@ class ChainsView(TableView):
         self._go_to(self._hits[self._at])
 
     def show_rule(self, hit: Hit) -> None:
-        """Show a rule, or a chain, whatever is filtered."""
+        """Show a rule, or a chain, regardless of the filters."""
         self._close()
         for table in self.tables:
             table.filter = None

@@ -131,7 +131,7 @@ def test_what_libpcap_sees_no_ports_of_is_told_by_its_hosts() -> None:
     filter_ = _Library(found.expression)
     assert filter_.takes(ETHER / IP(src=WAN, dst=SERVER) / GRE())
     assert not filter_.takes(udp(WAN, 6000, SERVER, 7000))
-    assert "gre of these hosts, whatever the flow" in found.notes
+    assert "gre of these hosts, of every flow" in found.notes
 
 
 def six(src: str, sport: int, dst: str, dport: int) -> Packet:

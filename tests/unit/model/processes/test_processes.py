@@ -156,7 +156,7 @@ def test_several_who_share_are_said() -> None:
     found = processes(forked)
     assert cell(found, flow("7.7.7.7", 9, LAN, 22)) == "sshd[20]+1"
     lines = found.process_lines(view(flow("7.7.7.7", 9, LAN, 22)))
-    assert "certain" in str(lines) and "1 other may be meant" in str(lines)
+    assert "certain" in str(lines) and "1 other matches as well" in str(lines)
 
 
 def test_sockets_without_a_process_give_way_to_the_listener() -> None:
