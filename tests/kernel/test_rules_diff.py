@@ -199,3 +199,19 @@ def test_sets_their_elements_and_tables_are_compared(lab: Lab, tmp_path: Path) -
     assert {tuple(row[key] for key in keys) for row in found} == DIFFERENT_CONTENTS
     text = nettop("rules", "--diff", str(path), "--netns", ns).stdout.splitlines()
     assert {"-element ways 22 value accept", "+element ways 22 value drop", "+set empty type mark size 7"} <= set(text)
+
+
+def test_the_same_rules_loaded_again_are_no_difference_whatever_their_implicit_chains_are_called(
+    lab: Lab, tmp_path: Path
+) -> None:
+    ns, path = lab.netns("again"), tmp_path / "again.pcapng"
+    script = (
+        "table inet t {{\n chain c {{\n  udp dport 7 jump {{\n   ip ttl {} drop\n   counter accept\n  }}\n }}\n}}\n"
+    )
+    run_in(ns, "nft", "-f", "-", stdin=script.format(1))
+    done = nettop("record", "-w", str(path), "--netns", ns, "--duration", "3")
+    assert done.returncode == 0, done.stderr
+    run_in(ns, "nft", "-f", "-", stdin=script)
+    assert differences(str(path), "--netns", ns) == []
+    run_in(ns, "nft", "-f", "-", stdin=script.replace("ttl 1", "ttl 2"))
+    assert {row["chain"] for row in differences(str(path), "--netns", ns)} == {"c"}

@@ -9,7 +9,7 @@ from typing import Any
 
 from nettop.model.ruleset.merge import LEGACY, ChainView, Picture, RuleView
 from nettop.model.ruleset.order import traversal
-from nettop.model.ruleset.words import chain_path, rule_text
+from nettop.model.ruleset.words import chain_path, is_implicit, rule_text
 
 ChainKey = tuple[bool, str, str, str]  # of iptables-legacy, family, table, chain
 _ABSENT = "/dev/null"  # as diff names the side that a file is not on
@@ -36,11 +36,14 @@ class ChainState:
 
 
 def chains_of(picture: Picture, chosen: Collection[int]) -> dict[ChainKey, ChainState]:
-    """Return the chosen chains (indices) of a picture in traversal order."""
+    """Return the chosen chains (indices) of a picture in traversal order.
+
+    Implicit chains, which get another name each time, are in the words of the rules that jump there.
+    """
     found = {}
     for index in traversal(picture):
         chain = picture.chains[index]
-        if index in chosen:
+        if index in chosen and not is_implicit(chain):
             key = (chain.backend == LEGACY, chain.family, chain.table, chain.name)
             found[key] = ChainState(chain, picture.rules_of(chain))
     return found
