@@ -205,13 +205,12 @@ def test_the_same_rules_loaded_again_are_no_difference_whatever_their_implicit_c
     lab: Lab, tmp_path: Path
 ) -> None:
     ns, path = lab.netns("again"), tmp_path / "again.pcapng"
-    script = (
-        "table inet t {{\n chain c {{\n  udp dport 7 jump {{\n   ip ttl {} drop\n   counter accept\n  }}\n }}\n}}\n"
-    )
-    run_in(ns, "nft", "-f", "-", stdin=script.format(1))
+    rule = "add rule ip t c jump { ip ttl 1 drop; counter accept; }"
+    script = f"flush ruleset; add table ip t; add chain ip t c; {rule}"
+    run_in(ns, "nft", script)
     done = nettop("record", "-w", str(path), "--netns", ns, "--duration", "3")
     assert done.returncode == 0, done.stderr
-    run_in(ns, "nft", "-f", "-", stdin=script)
+    run_in(ns, "nft", script)
     assert differences(str(path), "--netns", ns) == []
-    run_in(ns, "nft", "-f", "-", stdin=script.replace("ttl 1", "ttl 2"))
+    run_in(ns, "nft", script.replace("ttl 1", "ttl 2"))
     assert {row["chain"] for row in differences(str(path), "--netns", ns)} == {"c"}
