@@ -21,8 +21,8 @@ _INODE = re.compile(r"^tfd:.* ino:([0-9a-f]+) ", re.MULTILINE)  # proc(5), fdinf
 class Budget:
     """Counts what one app holds, in bytes."""
 
-    def __init__(self, limit: int | None = None) -> None:
-        self._limit = _half_of_memory() if limit is None else limit
+    def __init__(self) -> None:
+        self._limit = _half_of_memory()
         self._sizes: dict[int, int] = {}  # by the socket's inode
         # It lists what was added until the last reference is gone (epoll(7)), but holds none itself: a socket that we
         # kept open would keep its namespace alive.

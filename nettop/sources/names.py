@@ -22,10 +22,9 @@ Query = tuple[str] | tuple[int, int]  # an address, or protocol and port
 class NameResolver:
     """Resolves on daemon threads, started by the first queries: the program's exit waits for no name server."""
 
-    def __init__(self, resolve: Callable[[ResolveName], str | None], threads: int = MAX_THREADS) -> None:
+    def __init__(self, resolve: Callable[[ResolveName], str | None]) -> None:
         """`resolve` looks up one name; None: there is none."""
         self._resolve = resolve
-        self._max_threads = threads
         self._queries: queue.Queue[Query | None] = queue.Queue(MAX_QUEUED)
         self._answers: deque[tuple[Query, str | None]] = deque()
         self._threads: list[threading.Thread] = []
@@ -36,7 +35,7 @@ class NameResolver:
             self._queries.put_nowait(query)
         except queue.Full:
             return False
-        if len(self._threads) < self._max_threads:
+        if len(self._threads) < MAX_THREADS:
             thread = threading.Thread(target=self._run, name="nettop-names", daemon=True)
             self._threads.append(thread)
             thread.start()

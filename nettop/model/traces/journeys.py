@@ -77,8 +77,7 @@ class Journeys:
         self._has_legacy = has_legacy  # whether iptables-legacy has tables
         self._words = StepWords(find_rule, find_chain, find_branches, has_legacy)
         self._is_bridge = is_bridge  # whether the device of a namespace's code and this index is one
-        self._legacy = LegacyRecords(_RECENT, legacy_at)
-        self._legacy_at = legacy_at
+        self._legacy, self._legacy_at = LegacyRecords(_RECENT, legacy_at), legacy_at
         self._now_ns = 0
         self._limit, self._prove_order, self._hits = keep, prove_order, hits or TracedHits()
         self._open, self._departed = links.OpenPackets(), links.LatestPackets()  # the second: out of a device
