@@ -1,1 +1,1 @@
-"""The privileged part: a small process that opens things and passes descriptors. client.py is its only door."""
+"""The privileged part: a small process that opens things and passes descriptors. client.py is its only interface."""

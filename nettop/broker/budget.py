@@ -1,7 +1,7 @@
 """The kernel's memory that an app holds: the rings and receive buffers of all sockets that were passed to it.
 
-Such memory is never swapped, and no limit of the app counts it. A socket counts as long as it lives, whoever holds it
-and wherever: an app may keep one where no list of descriptors shows it (a mapping, a thread in recv(2)).
+Such memory is never swapped, and no limit of the app counts it. A socket counts as long as anything holds it: an app
+may keep one where no list of descriptors shows it (a mapping, a thread in recv(2)).
 """
 
 from __future__ import annotations

@@ -166,7 +166,7 @@ class Broker:
         yield from map(_content, self._calls.each(asked, fds=1))
 
     def texts(self, spaces: Sequence[Netns], kind: TextKind) -> Iterator[tuple[bytes, int] | None]:
-        """Yield a text of each namespace, and the time in ns that the processor took; None where there is none."""
+        """Yield a text of each namespace, and the processor time in ns that it took; None: there is none."""
         asked = [requests.GetText(netns.handle, kind, "") for netns in spaces]
         yield from map(_content, self._calls.each(asked, seconds=SLOW_CALL_SECONDS, fds=1))
 
@@ -197,7 +197,7 @@ class Broker:
         return self.text_cost(ns, kind)[0]
 
     def text_cost(self, ns: Netns, kind: TextKind, part: str = "") -> tuple[bytes, int]:
-        """Return the same, or `part` of it, and the time in ns that the processor took for it, with the tool's."""
+        """Return a text snapshot, or `part` of it, and the processor time in ns that it took, with that of its tool."""
         body, fds = self._calls.call(requests.GetText(ns.handle, kind, part), seconds=SLOW_CALL_SECONDS, fds=1)
         return wire.read_memfd(fds[0], OUTPUT_LIMIT), int(body["cost_ns"])
 

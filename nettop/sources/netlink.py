@@ -84,7 +84,7 @@ class Receiver:
         return items
 
     def _is_stable(self, drops: int) -> bool:
-        """Return whether an overrun is over: no drop for _STABLE_NS. Without new messages no read reports the last."""
+        """Return whether an overrun has ended: no drop for _STABLE_NS. Without new messages no read shows the last."""
         now = time.monotonic_ns()
         if drops != self._stable[0]:
             self._stable = drops, now

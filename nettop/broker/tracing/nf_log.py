@@ -82,7 +82,7 @@ class TraceLog:
             opened.pop_all()
 
     def switch(self) -> None:
-        """Switch it. To be called in our own namespace, which the process that switches back stays in.
+        """Switch it. To be called in our own namespace, in which the process that switches it back stays.
 
         Raises OSError; BrokerError if that process does not start.
         """

@@ -112,9 +112,9 @@ class PassingPackets:
     def find(self, address: int, before_ns: int, after_ns: int, is_rare: bool = False) -> tuple[int, str, bool] | None:
         """Return the length and device of the packet at this address, dropped at `before_ns`, and whether it waited.
 
-        None: it was not received, or not since `after_ns`, or is too old. Times are CLOCK_MONOTONIC. One that waited
-        for the address of its next hop has its own still; others have that of another packet, mostly. What is rare is
-        searched for, however long that took for others.
+        None: it was not received, or not since `after_ns`, or is too old. Times are CLOCK_MONOTONIC. A packet that
+        waited for the address of its next hop is still where it was; others that old are mostly another packet. A drop
+        that `is_rare` is searched for even if the time for searches is used up.
         """
         if self._searched_ns > _SEARCH_NS and not is_rare:
             return None

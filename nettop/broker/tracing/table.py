@@ -1,9 +1,8 @@
 """The table that marks packets for tracing, by raw netlink. Its socket owns it: the kernel removes it with the socket.
 
 The chain TRACE_MARK sets nftrace within a limit; its other rules leave a record that shows the protocol behind IPv6's
-extension headers. Base chains without a rule leave a record at the begin and at the end
-of each hook, so that the way of a packet is known where no other chain sees it.
-Format: linux/netfilter/nf_tables.h.
+extension headers. Base chains without a rule leave a record at the begin and at the end of each hook, so that the way
+of a packet is known where no other chain sees it. Format: linux/netfilter/nf_tables.h.
 """
 
 from __future__ import annotations

@@ -105,7 +105,7 @@ def _namespace(record: dict[str, Any], unknown: list[Namespace]) -> Namespace:
 
 
 def _nsids(label: str, nsids: object, unknown: list[Namespace]) -> Iterable[tuple[int, int]]:
-    """Yield nsid and inode; those without one become namespaces of their own, with a negative number instead."""
+    """Yield nsid and inode; those without one become namespaces of their own, with a negative inode."""
     for word, inode in nsids.items() if isinstance(nsids, dict) else ():
         if not (isinstance(word, str) and word.isdecimal() and len(word) < 11):
             continue
