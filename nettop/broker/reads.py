@@ -115,10 +115,11 @@ def answers(sock: socket.socket, request: bytes) -> Iterator[tuple[int, bytes, i
     while True:
         datagram = sock.recv(_LONGEST)
         for kind, first, last in nl.messages(datagram):
+            if nl.NLMSGHDR.unpack_from(datagram, first)[3] != sequence:
+                continue  # of an earlier request
             if kind == nl.NLMSG_DONE:
                 return
-            if nl.NLMSGHDR.unpack_from(datagram, first)[3] == sequence:
-                yield kind, datagram, first, last
+            yield kind, datagram, first, last
             if kind == nl.NLMSG_ERROR:
                 return
         if not flags & nl.NLM_F_DUMP:
