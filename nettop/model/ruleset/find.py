@@ -157,7 +157,7 @@ class RuleFinder:
         if number := _NUMBER.fullmatch(text):
             first, last = number.groups()
             word = re.compile(rf"{_NOT_WITHIN}{re.escape(text)}(?![\w.])")
-            named = {cell for cell, part in enumerate(self._parts) if word.search(part.text)}
+            named = {cell for cell, part in enumerate(self._parts) if text in part.text and word.search(part.text)}
             return named | self._overlapping(0, int(first), int(last or first))
         return {
             cell
