@@ -333,6 +333,18 @@ def test_iptables_comments_and_policies_are_told(here: Watch) -> None:
     assert policies["FORWARD"] == "drop" and policies["INPUT"] == "accept"
 
 
+@pytest.mark.parametrize("program", ["iptables-nft", "iptables-legacy"])
+def test_targets_that_iptables_nft_makes_of_expressions_are_verdicts_as_those_of_legacy(
+    here: Watch, tmp_path: Path, program: str
+) -> None:
+    lock = f"XTABLES_LOCKFILE={tmp_path / 'lock'}"
+    for target in ("NFLOG", "TRACE", "MARK", "LOG"):
+        more = ("--set-mark", "5") if target == "MARK" else ()
+        run_in(spec(here), "env", lock, program, "-t", "raw", "-A", "PREROUTING", "-j", target, *more)
+    verdicts = [rule["verdict"] for rule in here.look().rule_objects(program)]
+    assert verdicts == ["nflog", "trace", "mark", "log"]
+
+
 def test_builtin_chains_that_do_not_exist_are_not_shown(here: Watch) -> None:
     run_in(spec(here), "iptables-nft", "-A", "INPUT", "-j", "ACCEPT")
     chains = [o["chain"] for o in here.look().objects() if o["kind"] == "chain"]

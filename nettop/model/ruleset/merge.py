@@ -316,7 +316,7 @@ class _PictureBuilder:
             backend=IPTABLES_NFT if saved or (owned and text is None) else NFT,
             comment=rule.comment,
             targets=tuple(dict.fromkeys((*rule.targets, *jumps(listed.text if listed else ""), *self._by_map(rule)))),
-            verdict=rule.verdicts[-1] if rule.verdicts else "",
+            verdict=rule.verdicts[-1] if rule.verdicts else (saved.target if saved else None) or "",
             raw=rule,
         )
 
