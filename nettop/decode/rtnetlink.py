@@ -16,18 +16,9 @@ from nettop.batch import Batch
 from nettop.columns import DecodeErrors
 from nettop.decode.netlink import read_each
 from nettop.decode.route_options import encapsulation, route_options
+from nettop.linux import netlink as nl
 from nettop.linux import rtnetlink as rtnl
 from nettop.linux.interface import IFF_UP, IFNAMSIZ
-from nettop.linux.netlink import (
-    ERR_VALUE_SHORT,
-    ERRNO,
-    NLMSG_ERROR,
-    NLMSG_HDRLEN,
-    Attributes,
-    Buffer,
-    MalformedError,
-    messages,
-)
 from nettop.linux.socket import AF_INET, AF_INET6
 from nettop.text.sanitize import clean_bytes
 
@@ -134,7 +125,7 @@ class RouteRows:
 def decode_rtnetlink(batch: Batch) -> RouteRows:
     """Decode the NEWLINK, NEWADDR and NEWROUTE messages of a batch. Never raises: bad bytes become error rows."""
     rows = RouteRows()
-    readers: dict[int, Callable[[Buffer, int, int], None]] = {
+    readers: dict[int, Callable[[nl.Buffer, int, int], None]] = {
         rtnl.RTM_NEWLINK: lambda *at: _add(rows.links, link_of(*parts(rtnl.IFINFOMSG, *at))),
         rtnl.RTM_NEWADDR: lambda *at: _add(rows.addresses, read_address(*at)),
         rtnl.RTM_NEWROUTE: lambda *at: _add(rows.routes, read_route(*at)),
@@ -143,10 +134,10 @@ def decode_rtnetlink(batch: Batch) -> RouteRows:
     return rows
 
 
-def read_messages(batch: Batch, readers: Mapping[int, Callable[[Buffer, int, int], None]]) -> DecodeErrors:
+def read_messages(batch: Batch, readers: Mapping[int, Callable[[nl.Buffer, int, int], None]]) -> DecodeErrors:
     """Call the reader of each message's type with the span of its body. Return the errors."""
     return read_each(
-        batch, tuple(readers), lambda kind, _, start, end: readers[kind](batch.buf, start + NLMSG_HDRLEN, end)
+        batch, tuple(readers), lambda kind, _, start, end: readers[kind](batch.buf, start + nl.NLMSG_HDRLEN, end)
     )
 
 
@@ -155,7 +146,7 @@ def _add(rows: list[_Value], value: _Value | None) -> None:
         rows.append(value)
 
 
-def link_of(header: tuple[int, ...], found: Attributes) -> Link | None:
+def link_of(header: tuple[int, ...], found: nl.Attributes) -> Link | None:
     """Return the link of the parts of an RTM_NEWLINK; None for a port that PF_BRIDGE lists a second time."""
     family, arphrd, ifindex, flags, _ = header
     if family not in (0, AF_INET6) or rtnl.IFLA_IFNAME not in found:
@@ -175,7 +166,7 @@ def link_of(header: tuple[int, ...], found: Attributes) -> Link | None:
     )
 
 
-def read_address(buf: Buffer, start: int, end: int) -> Address | None:
+def read_address(buf: nl.Buffer, start: int, end: int) -> Address | None:
     """Return the address of an RTM_NEWADDR; None if it is neither IPv4 nor IPv6."""
     (family, length, flags, scope, ifindex), found = parts(rtnl.IFADDRMSG, buf, start, end)
     size = BYTES_OF.get(family)
@@ -191,13 +182,13 @@ def read_address(buf: Buffer, start: int, end: int) -> Address | None:
     return Address(ifindex, family, own, length, own if peer is None else peer, scope, flags, label, broadcast)
 
 
-def read_route(buf: Buffer, start: int, end: int) -> Route | None:
+def read_route(buf: nl.Buffer, start: int, end: int) -> Route | None:
     """Return the route of an RTM_NEWROUTE; None for those of other families and of a route cache."""
     route = _route_of(*parts(rtnl.RTMSG, buf, start, end))
     return None if route is None or route.flags & rtnl.RTM_F_CLONED else route
 
 
-def _route_of(header: tuple[int, ...], found: Attributes) -> Route | None:
+def _route_of(header: tuple[int, ...], found: nl.Attributes) -> Route | None:
     family, length, source_length, tos, table, protocol, scope, kind, flags = header
     size = BYTES_OF.get(family)
     if size is None or length > size * 8:
@@ -224,17 +215,17 @@ def _route_of(header: tuple[int, ...], found: Attributes) -> Route | None:
 
 def decode_route_answer(message: bytes) -> RouteAnswer:
     """Decode the answer to one RTM_GETROUTE, a message or an error. MalformedError if it is neither."""
-    kind, start, end = next(messages(message), (0, 0, 0))
-    if kind == NLMSG_ERROR and end - start >= NLMSG_HDRLEN + 4:
-        return RouteAnswer(-ERRNO(message, start + NLMSG_HDRLEN)[0])
+    kind, start, end = next(nl.messages(message), (0, 0, 0))
+    if kind == nl.NLMSG_ERROR and end - start >= nl.NLMSG_HDRLEN + 4:
+        return RouteAnswer(-nl.ERRNO(message, start + nl.NLMSG_HDRLEN)[0])
     if kind != rtnl.RTM_NEWROUTE:
-        raise MalformedError(start, ERR_VALUE_SHORT)
-    header, found = parts(rtnl.RTMSG, message, start + NLMSG_HDRLEN, end)
+        raise nl.MalformedError(start, nl.ERR_VALUE_SHORT)
+    header, found = parts(rtnl.RTMSG, message, start + nl.NLMSG_HDRLEN, end)
     source = found.number(rtnl.RTA_PREFSRC, 4, 16)
     return RouteAnswer(0, _route_of(header, found), source, found.nested(rtnl.RTA_METRICS).host(rtnl.RTAX_MTU) or 0)
 
 
-def _hops(found: Attributes, family: int, flags: int) -> tuple[Hop, ...]:
+def _hops(found: nl.Attributes, family: int, flags: int) -> tuple[Hop, ...]:
     if rtnl.RTA_MULTIPATH in found:
         return tuple(_multipath(found.buf, *found.span(rtnl.RTA_MULTIPATH), family))
     ifindex = found.host(rtnl.RTA_OIF)
@@ -243,17 +234,17 @@ def _hops(found: Attributes, family: int, flags: int) -> tuple[Hop, ...]:
     return (Hop(ifindex, _gateway(found, family), flags & _HOP_FLAGS, encapsulation=encapsulation(found)),)
 
 
-def _multipath(buf: Buffer, start: int, end: int, family: int) -> Iterator[Hop]:
+def _multipath(buf: nl.Buffer, start: int, end: int, family: int) -> Iterator[Hop]:
     while start + rtnl.RTNEXTHOP.size <= end:
         size, flags, hops, ifindex = rtnl.RTNEXTHOP.unpack_from(buf, start)
         if size < rtnl.RTNEXTHOP.size or start + size > end:
-            raise MalformedError(start, ERR_VALUE_SHORT)
-        found = Attributes(buf, start + rtnl.RTNEXTHOP.size, start + size)
+            raise nl.MalformedError(start, nl.ERR_VALUE_SHORT)
+        found = nl.Attributes(buf, start + rtnl.RTNEXTHOP.size, start + size)
         yield Hop(ifindex, _gateway(found, family), flags & _HOP_FLAGS, hops + 1, encapsulation(found))
         start += size + 3 & ~3
 
 
-def _gateway(found: Attributes, family: int) -> tuple[int, int] | None:
+def _gateway(found: nl.Attributes, family: int) -> tuple[int, int] | None:
     size = BYTES_OF[family]
     gateway = found.number(rtnl.RTA_GATEWAY, size, size)
     if gateway is not None:
@@ -263,15 +254,15 @@ def _gateway(found: Attributes, family: int) -> tuple[int, int] | None:
     if other not in BYTES_OF:
         return None
     if len(via) < 2 + BYTES_OF[other]:
-        raise MalformedError(found.span(rtnl.RTA_VIA)[0], ERR_VALUE_SHORT)
+        raise nl.MalformedError(found.span(rtnl.RTA_VIA)[0], nl.ERR_VALUE_SHORT)
     return other, int.from_bytes(via[2 : 2 + BYTES_OF[other]], "big")
 
 
-def parts(header: Struct, buf: Buffer, start: int, end: int) -> tuple[tuple[int, ...], Attributes]:
+def parts(header: Struct, buf: nl.Buffer, start: int, end: int) -> tuple[tuple[int, ...], nl.Attributes]:
     """Return the header of a message and the attributes after it."""
     if end - start < header.size:
-        raise MalformedError(start, ERR_VALUE_SHORT)
-    return header.unpack_from(buf, start), Attributes(buf, start + header.size, end)
+        raise nl.MalformedError(start, nl.ERR_VALUE_SHORT)
+    return header.unpack_from(buf, start), nl.Attributes(buf, start + header.size, end)
 
 
 def name(raw: bytes) -> str:

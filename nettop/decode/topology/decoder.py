@@ -22,21 +22,10 @@ from nettop.decode.rtnetlink import (
     read_messages,
     read_route,
 )
-from nettop.decode.topology import kinds
+from nettop.decode.topology import kinds, objects
 from nettop.decode.topology.filters import read_filter
 from nettop.decode.topology.groups import read_groups
 from nettop.decode.topology.nexthops import read_nexthop
-from nettop.decode.topology.objects import (
-    Device,
-    LinkCounts,
-    Neighbour,
-    Nexthop,
-    Parameters,
-    PolicyRule,
-    PortGroup,
-    PortVlan,
-    Queue,
-)
 from nettop.decode.topology.policy_rules import read_rule
 from nettop.decode.topology.virtual_functions import virtual_functions
 from nettop.linux import netlink as nl
@@ -65,16 +54,16 @@ _OFFLOADS = (
 class MapRows:
     """The rows of one batch, in its order."""
 
-    devices: list[Device] = field(default_factory=list)
-    counts: list[tuple[int, LinkCounts]] = field(default_factory=list)  # with the ifindex
+    devices: list[objects.Device] = field(default_factory=list)
+    counts: list[tuple[int, objects.LinkCounts]] = field(default_factory=list)  # with the ifindex
     addresses: list[Address] = field(default_factory=list)
     routes: list[Route] = field(default_factory=list)
-    rules: list[PolicyRule] = field(default_factory=list)
-    nexthops: list[Nexthop] = field(default_factory=list)
-    neighbours: list[Neighbour] = field(default_factory=list)
-    vlans: list[PortVlan] = field(default_factory=list)
-    groups: list[PortGroup] = field(default_factory=list)
-    queues: list[Queue] = field(default_factory=list)
+    rules: list[objects.PolicyRule] = field(default_factory=list)
+    nexthops: list[objects.Nexthop] = field(default_factory=list)
+    neighbours: list[objects.Neighbour] = field(default_factory=list)
+    vlans: list[objects.PortVlan] = field(default_factory=list)
+    groups: list[objects.PortGroup] = field(default_factory=list)
+    queues: list[objects.Queue] = field(default_factory=list)
     errors: DecodeErrors = field(default_factory=DecodeErrors.none)
 
 
@@ -111,9 +100,9 @@ def _link(rows: MapRows, buf: Buffer, start: int, end: int) -> None:
     carrier = found.number(rtnl.IFLA_CARRIER)
     parameters = kinds.parameters(link.kind, info.raw(rtnl.IFLA_INFO_DATA))
     rows.devices.append(
-        Device(
+        objects.Device(
             _with_lower(link, parameters),
-            LinkCounts(),
+            objects.LinkCounts(),
             parameters,
             kinds.port_parameters(master_kind, info.raw(rtnl.IFLA_INFO_SLAVE_DATA)),
             master_kind,
@@ -130,7 +119,7 @@ def _link(rows: MapRows, buf: Buffer, start: int, end: int) -> None:
     )
 
 
-def _with_lower(link: Link, parameters: Parameters) -> Link:
+def _with_lower(link: Link, parameters: objects.Parameters) -> Link:
     """Return the link of a tunnel whose own number the kernel gives as IFLA_LINK, with that of its parameters."""
     if link.kind not in _WITHOUT_LOWER or link.lower not in (0, link.ifindex):
         return link
@@ -162,7 +151,7 @@ def _offloads(found: Attributes) -> Iterator[tuple[str, str]]:
             yield word, str(value)
 
 
-def _vlans(ifindex: int, found: Attributes) -> Iterator[PortVlan]:
+def _vlans(ifindex: int, found: Attributes) -> Iterator[objects.PortVlan]:
     begin = 0
     for kind, first, last in attributes(found.buf, *found.span(rtnl.IFLA_AF_SPEC)):
         if kind != rtnl.IFLA_BRIDGE_VLAN_INFO:
@@ -173,9 +162,9 @@ def _vlans(ifindex: int, found: Attributes) -> Iterator[PortVlan]:
         untagged, pvid = bool(flags & rtnl.BRIDGE_VLAN_INFO_UNTAGGED), bool(flags & rtnl.BRIDGE_VLAN_INFO_PVID)
         vlan &= 0xFFF
         if flags & rtnl.BRIDGE_VLAN_INFO_RANGE_END and begin:
-            yield from (PortVlan(ifindex, one, untagged, pvid) for one in range(begin + 1, vlan))
+            yield from (objects.PortVlan(ifindex, one, untagged, pvid) for one in range(begin + 1, vlan))
         begin = vlan if flags & rtnl.BRIDGE_VLAN_INFO_RANGE_BEGIN else 0
-        yield PortVlan(ifindex, vlan, untagged, pvid)
+        yield objects.PortVlan(ifindex, vlan, untagged, pvid)
 
 
 def _counts(rows: MapRows, buf: Buffer, start: int, end: int) -> None:
@@ -187,7 +176,7 @@ def _counts(rows: MapRows, buf: Buffer, start: int, end: int) -> None:
         reasons = tuple(
             (name, value) for name, (value,) in zip(rtnl.STATS64_REASONS, values, strict=False) if value and name
         )
-        rows.counts.append((ifindex, LinkCounts(*(*rtnl.STATS64.unpack_from(buf, first), reasons))))
+        rows.counts.append((ifindex, objects.LinkCounts(*(*rtnl.STATS64.unpack_from(buf, first), reasons))))
 
 
 def _neighbour(rows: MapRows, buf: Buffer, start: int, end: int) -> None:
@@ -205,7 +194,7 @@ def _neighbour(rows: MapRows, buf: Buffer, start: int, end: int) -> None:
     lladdr = found.raw(rtnl.NDA_LLADDR)[:32]
     flags |= (found.host(rtnl.NDA_FLAGS_EXT) or 0) << 8
     tunnel = tuple(_tunnel(found))
-    rows.neighbours.append(Neighbour(ifindex, family, address, lladdr, state, flags, vlan, remote, tunnel))
+    rows.neighbours.append(objects.Neighbour(ifindex, family, address, lladdr, state, flags, vlan, remote, tunnel))
 
 
 def _tunnel(found: Attributes) -> Iterator[tuple[str, int]]:
@@ -236,4 +225,4 @@ def _queue(rows: MapRows, buf: Buffer, start: int, end: int) -> None:
     _, backlog, drops = _QUEUE.unpack_from(buf, first) if last - first >= _QUEUE.size else (0, 0, 0)
     kind = name(found.raw(rtnl.TCA_KIND))
     blocks = found.host(rtnl.TCA_INGRESS_BLOCK) or 0, found.host(rtnl.TCA_EGRESS_BLOCK) or 0
-    rows.queues.append(Queue(ifindex, kind, handle, parent, drops=drops, backlog=backlog, blocks=blocks))
+    rows.queues.append(objects.Queue(ifindex, kind, handle, parent, drops=drops, backlog=backlog, blocks=blocks))

@@ -8,21 +8,9 @@ from dataclasses import dataclass, field, fields, replace
 
 from nettop.batch import DumpMark, Gap
 from nettop.decode.rtnetlink import Address, Route
-from nettop.decode.topology import kinds
+from nettop.decode.topology import kinds, objects
 from nettop.decode.topology.decoder import MapRows
 from nettop.decode.topology.namespaces import NamespaceList, NamespaceSysctls
-from nettop.decode.topology.objects import (
-    Device,
-    LinkCounts,
-    Namespace,
-    Neighbour,
-    Nexthop,
-    Parameters,
-    PolicyRule,
-    PortGroup,
-    PortVlan,
-    Queue,
-)
 from nettop.linux.rtnetlink import TC_HOOKS, TCM_IFINDEX_MAGIC_BLOCK
 from nettop.linux.socket import AF_BRIDGE
 from nettop.text.sanitize import clean
@@ -36,16 +24,16 @@ _MIN_RATE_NS = 100_000_000  # between two counts of a rate
 class NamespaceMap:
     """One namespace. A part that was not read yet is not in `complete`: unknown is not empty."""
 
-    namespace: Namespace
-    devices: dict[int, Device] = field(default_factory=dict)  # by ifindex
+    namespace: objects.Namespace
+    devices: dict[int, objects.Device] = field(default_factory=dict)  # by ifindex
     addresses: tuple[Address, ...] = ()
     routes: tuple[Route, ...] = ()
-    rules: tuple[PolicyRule, ...] = ()
-    nexthops: tuple[Nexthop, ...] = ()
-    neighbours: tuple[Neighbour, ...] = ()  # with the entries of forwarding databases
-    vlans: tuple[PortVlan, ...] = ()
-    groups: tuple[PortGroup, ...] = ()
-    queues: tuple[Queue, ...] = ()
+    rules: tuple[objects.PolicyRule, ...] = ()
+    nexthops: tuple[objects.Nexthop, ...] = ()
+    neighbours: tuple[objects.Neighbour, ...] = ()  # with the entries of forwarding databases
+    vlans: tuple[objects.PortVlan, ...] = ()
+    groups: tuple[objects.PortGroup, ...] = ()
+    queues: tuple[objects.Queue, ...] = ()
     sysctls: Mapping[str, str] = field(default_factory=dict)  # "net.ipv4.ip_forward" → "1"
     features: Mapping[int, tuple[str, ...]] = field(default_factory=dict)  # of devices: those of gro, lro … that are on
     programs: Mapping[int, tuple[str, ...]] = field(default_factory=dict)  # of devices: those of tcx and netkit
@@ -60,12 +48,12 @@ class NamespaceMap:
         device = self.devices.get(ifindex)
         return f"if {ifindex}" if device is None else device.link.name
 
-    def neighbour(self, ifindex: int, family: int, address: int) -> Neighbour | None:
+    def neighbour(self, ifindex: int, family: int, address: int) -> objects.Neighbour | None:
         """Return the neighbour with this address on a device."""
         wanted = ifindex, family, address
         return next((one for one in self.neighbours if (one.ifindex, one.family, one.address) == wanted), None)
 
-    def port(self, bridge: int, mac: bytes) -> Device | None:
+    def port(self, bridge: int, mac: bytes) -> objects.Device | None:
         """Return the port behind which a bridge has learned a MAC."""
         for entry in self.neighbours if mac else ():
             port = self.devices.get(entry.ifindex) if entry.address is None and entry.link_address == mac else None
@@ -114,14 +102,14 @@ class HostMap:
         there = self.linked(label, device)
         return None if there is None else (there.namespace.label, device.link.lower)
 
-    def linked(self, label: str, device: Device) -> NamespaceMap | None:
+    def linked(self, label: str, device: objects.Device) -> NamespaceMap | None:
         """Return the namespace of a device's other end or lower device, by which a tunnel's packets leave."""
         here, nsid = self._of.get(label), device.link.peer_nsid
         if here is None or nsid is None:
             return here
         return self._by_inode.get(here.namespace.nsids.get(nsid, 0))
 
-    def device(self, place: tuple[str, int] | None) -> Device | None:
+    def device(self, place: tuple[str, int] | None) -> objects.Device | None:
         """Return the device with this label and ifindex; None: unknown."""
         space = self._of.get(place[0]) if place else None
         return space.devices.get(place[1]) if space and place else None
@@ -144,7 +132,7 @@ class HostMap:
     def _named(self, label: str) -> NamespaceMap:
         """Return a namespace, which may not be listed yet."""
         label = clean(label)
-        return self._of.get(label) or self._of.setdefault(label, NamespaceMap(Namespace(label)))
+        return self._of.get(label) or self._of.setdefault(label, NamespaceMap(objects.Namespace(label)))
 
     def _list(self, listed: NamespaceList) -> None:
         """Keep what is known of namespaces that are still there, under their labels of now."""
@@ -242,11 +230,11 @@ _PARTS = {  # DumpMark.what → the name of the field
 _LAYOUT = frozenset({"devices", "addresses", "routes", "rules", "vlans"})  # what rows and findings are made of
 
 
-def _identity(one: Namespace) -> tuple[object, ...]:
+def _identity(one: objects.Namespace) -> tuple[object, ...]:
     return one.inode, one.nsids, one.tun_holders
 
 
-def _place(one: Namespace) -> tuple[int, int, str]:
+def _place(one: objects.Namespace) -> tuple[int, int, str]:
     group = 0 if not one.label else 1 if one.names else 2 if one.processes else 3 if one.inode > 0 else 4
     return group, one.pid if group == 2 else 0, one.label
 
@@ -258,13 +246,13 @@ def _gather(pending: MapRows | None, rows: MapRows) -> None:
                 getattr(pending, part.name).extend(getattr(rows, part.name))
 
 
-def _devices(known: NamespaceMap, found: Sequence[Device]) -> dict[int, Device]:
+def _devices(known: NamespaceMap, found: Sequence[objects.Device]) -> dict[int, objects.Device]:
     """Return the devices with names in place of ifindexes, with their counts and holders."""
     names = {device.link.ifindex: device.link.name for device in found}
-    devices: dict[int, Device] = {}
+    devices: dict[int, objects.Device] = {}
     for device in found:
         before = known.devices.get(device.link.ifindex)
-        counts, counted = (before.counts, before.counted) if before else (LinkCounts(), False)
+        counts, counted = (before.counts, before.counted) if before else (objects.LinkCounts(), False)
         parameters = _with_names(device.parameters, names)
         device = replace(device, parameters=parameters, port=_with_names(device.port, names))
         devices[device.link.ifindex] = _held(replace(device, counts=counts, counted=counted), known.namespace)
@@ -275,7 +263,7 @@ def _targets(known: NamespaceMap) -> list[tuple[int, tuple[tuple[str, int], ...]
     return [(queue.ifindex, queue.targets) for queue in known.queues if queue.targets]
 
 
-def _of_devices(queues: Sequence[Queue]) -> Iterator[Queue]:
+def _of_devices(queues: Sequence[objects.Queue]) -> Iterator[objects.Queue]:
     """Yield the queues and filters; filters that devices share, at each of these."""
     places: dict[int, list[tuple[int, int]]] = {}  # ifindex and hook of each block
     for queue in queues:
@@ -289,7 +277,7 @@ def _of_devices(queues: Sequence[Queue]) -> Iterator[Queue]:
             yield queue
 
 
-def _with_names(parameters: Parameters, names: Mapping[int, str]) -> Parameters:
+def _with_names(parameters: objects.Parameters, names: Mapping[int, str]) -> objects.Parameters:
     if not any(name in kinds.DEVICES for name, _ in parameters):
         return parameters
     return tuple(
@@ -299,7 +287,7 @@ def _with_names(parameters: Parameters, names: Mapping[int, str]) -> Parameters:
     )
 
 
-def _held(device: Device, namespace: Namespace) -> Device:
+def _held(device: objects.Device, namespace: objects.Namespace) -> objects.Device:
     """Return a tun, tap or macvtap with the process that holds it, or its user."""
     if device.link.kind not in _TUNS:
         return device
@@ -309,7 +297,7 @@ def _held(device: Device, namespace: Namespace) -> Device:
     return replace(device, owner=holder or (f"uid {user}" if user else ""))
 
 
-def _rate(before: LinkCounts, now: LinkCounts, seconds: float) -> tuple[float, float, float]:
+def _rate(before: objects.LinkCounts, now: objects.LinkCounts, seconds: float) -> tuple[float, float, float]:
     dropped = now.rx_dropped + now.tx_dropped - before.rx_dropped - before.tx_dropped
     counted = (now.rx_bytes - before.rx_bytes, now.tx_bytes - before.tx_bytes, dropped)
     received, sent, lost = (max(0.0, count / seconds) for count in counted)
