@@ -144,7 +144,8 @@ class Session:
         """
 
         def answer(engine: Engine, contents: SetContents, missing: Sequence[str]) -> None:
-            engine.finder.hold(text, contents)
+            if text:  # else only the index is made: what was searched stays
+                engine.finder.hold(text, contents)
             deliver([hit for _, hit in engine.finder.found(text)], missing)
 
         def search(engine: Engine, now_ns: int) -> None:
@@ -161,6 +162,10 @@ class Session:
             self._run.on_models(lambda engine, _: answer(engine, *found))
 
         self._run.on_models(search)
+
+    def found_rules(self, text: str, deliver: Callable[[Sequence[Hit]], None]) -> None:
+        """Deliver the rules that match a text now. It was searched before; sets are not read again."""
+        self._run.on_models(lambda engine, _: deliver([hit for _, hit in engine.finder.found(text)]))
 
     def read_elements(self, ident: int, done: Done) -> None:
         """Read the elements of the sets of a rule, or those that follow the last one of a set, and show them there."""

@@ -9,7 +9,6 @@ from typing import Any
 from nettop.model.filter.expression import Filter
 from nettop.model.flows.capture import FlowCapture
 from nettop.model.ruleset.changes.log import Commit
-from nettop.model.ruleset.find import RuleFinder
 from nettop.model.ruleset.findings import findings
 from nettop.model.ruleset.sets.contents import SetContents
 from nettop.model.table import Detail, Snapshot, ViewSpec
@@ -65,7 +64,7 @@ class PlainSession(Session):
     held: bool = False  # answers wait
     still: bool = False  # nothing changes
     looks: int = 0
-    finder: RuleFinder | None = None
+    finder: Any = None  # RuleFinder
     unsearched: tuple[str, ...] = ()
     unread: bool = False  # the rules are not read yet
     changes: list[Commit] = field(default_factory=list)
@@ -138,6 +137,10 @@ class PlainSession(Session):
     def find_rules(self, text: str, deliver: Callable[..., None]) -> None:
         hits = () if self.finder is None else [hit for _, hit in self.finder.found(text)]
         deliver(None if self.unread else hits, self.unsearched)
+
+    def found_rules(self, text: str, deliver: Callable[..., None]) -> None:
+        if self.finder is not None:
+            deliver([hit for _, hit in self.finder.found(text)])
 
     def read_elements(self, ident: int, done: Done) -> None:
         self.done.append(("read_elements", ident))

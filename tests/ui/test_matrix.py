@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -229,6 +230,27 @@ async def test_a_text_is_found_in_all_chains_and_n_goes_on() -> None:
         await seen.see(" rules that match dport, of every chain")
         await seen.press("x", "escape")
         await seen.see_no("find dport")
+
+
+async def test_the_rules_found_follow_a_ruleset_that_changes() -> None:
+    plain = source(words=True)
+    async with running(WIDE, plain) as seen:
+        await seen.press("3", "slash")
+        await seen.write("dport")
+        await seen.press("enter", "n")
+        await seen.see("find dport 2/2")
+        finder = plain.finder
+        assert finder is not None
+        hits = finder.found("dport")
+        plain.finder = SimpleNamespace(found=lambda text: hits[1:])
+        await seen.see("find dport 1/1")
+        await seen.see("▶I filter/FORWARD")
+        plain.finder = SimpleNamespace(found=lambda text: hits[:0])
+        await seen.see("find dport not found")
+        plain.finder = finder
+        await seen.see("/2  n next")
+        await seen.press("n")
+        await seen.see("find dport 1/2")
 
 
 async def test_a_rule_on_another_path_is_gone_to_and_a_text_without_a_rule_is_said() -> None:

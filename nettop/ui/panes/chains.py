@@ -129,10 +129,19 @@ class ChainsView(TableView):
             self.next_hit(1)
 
     def tick(self, status: Status, paused: bool) -> None:
-        """Search once the rules are read, if they were not when that was asked."""
+        """Search once the rules are read, if they were not when that was asked; keep what is found up to date."""
         super().tick(status, paused)
         if self._unread:
             self._search()
+        elif (text := self.found) and not (paused or self._searching):
+            self.session.found_rules(text, lambda hits: self.post(self._on_found_now, text, hits))
+
+    def _on_found_now(self, text: str, hits: Sequence[Hit]) -> None:
+        if text != self.found or self._searching or hits == self._hits or not self.is_attached:
+            return
+        rules, current = [hit.rule for hit in hits], self._hits[self._at].rule if self._hits else None
+        self._hits, self._at = hits, rules.index(current) if current in rules else min(self._at, len(hits) - 1)
+        self.post_message(self.Changed())
 
     def _mark(self) -> None:
         for table in (*self.tables, *self._hidden()):
