@@ -146,6 +146,17 @@ def test_rules_of_implicit_chains_are_only_shown_and_the_one_that_jumps_there_is
         session.close()
 
 
+def test_a_chain_whose_name_is_not_utf_8_is_not_taken_for_another_one(broker: Broker, lab: Lab) -> None:
+    ns = lab.netns("bytes")
+    run_in(ns, "iptables-nft", "-N", "a\udcff")
+    run_in(ns, "iptables-nft", "-A", "a\udcff", "-p", "udp", "--dport", "7", "-j", "DROP")
+    session = LiveSession(broker, ns)
+    try:
+        assert [*copies_of(session, "7")] == ["The rule"]
+    finally:
+        session.close()
+
+
 @pytest.mark.parametrize("tool", ["nft", "iptables-nft"])
 def test_a_rule_whose_comment_a_terminal_cannot_hold_is_not_inserted_with_another_one(
     broker: Broker, lab: Lab, tool: str

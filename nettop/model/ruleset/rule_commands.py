@@ -15,6 +15,7 @@ from nettop.text.netns import enter_command
 from nettop.text.sanitize import clean
 
 _ESCAPED = re.compile(r'"((?:[^"\\]|\\.)*)"')
+_BYTES = re.compile(r"\\x[89a-f][0-9a-f]")  # that are not UTF-8, as names and comments are decoded
 _IMPLICIT = re.compile(r"__chain\d")  # as nf_tables names them
 _SHOW, _INSERT = "The command that shows its chain", "Insert one like it before it"
 _NUMBERED_RESET = ("ip", "ip6")  # families whose tool has -Z CHAIN NUMBER
@@ -24,9 +25,8 @@ def copies(netns: str, chain: ChainView, rule: RuleView) -> tuple[tuple[str, str
     """Return titles and texts: of the rule, and of shell commands that work as they are, in its namespace."""
     commands = _nft_commands(chain, rule) if rule.backend == NFT else _iptables_commands(chain, rule)
     texts = [(title, shlex.join([*enter_command(netns), *command])) for title, command in commands]
-    whole = [
-        (title, text) for title, text in texts if clean(text) == text
-    ]  # else they would be of another name or rule
+    # The others would be of another name or rule.
+    whole = [(title, text) for title, text in texts if clean(text) == text and not _BYTES.search(text)]
     return ("The rule", clean(whole_rule(chain, rule))), *whole
 
 
