@@ -89,7 +89,8 @@ class Engine(Intake):
         rules, self._hits = self.ruleset, TracedHits()
         find_chain = lambda *key: rules.picture.chain(*key)  # noqa: E731
         found = rules.rule, self.routing.device, rules.legacy_rule, find_chain, rules.prove_order, self._hits
-        self.traces = Journeys(*found, rules.branches, rules.has_legacy, self.routing.is_bridge, rules.texts.legacy_at)
+        legacy = rules.has_legacy, self.routing.is_bridge, rules.texts.legacy_at
+        self.traces = Journeys(*found, rules.branches, *legacy, rules.is_stale)
         self.traced = TraceTable(self.traces, lambda: rules.joined_version, lambda: rules.picture.chains)
         self.packets = PacketModel(self.meter.add)
         self.groups = FlowGroups(self.flows, lambda: self.counters.table_use(self.netns)[1])

@@ -117,6 +117,13 @@ def path(lab: Lab) -> Path3:
     return Path3(lab)
 
 
+REPLACED = (
+    "add table ip p",
+    "add chain ip p f { type filter hook forward priority 0; }",
+    "add rule ip p f ip daddr 10.8.2.2 accept",
+)
+
+
 def _sent(journey: Journey) -> bool:
     """Whether a packet is one of the test's, no neighbour discovery."""
     return journey.head.proto_text == "udp" or journey.head.info == "echo request"
@@ -389,6 +396,23 @@ def test_a_rule_that_was_deleted_before_it_was_read_is_told_by_its_handle(path: 
         (found,) = trace.engine.traces.ended
     handle = found.steps[0].record.handle
     assert found.verdict == "drop" and f"handle {handle}" in where(found)
+
+
+@pytest.mark.parametrize("made_again", [False, True])
+def test_a_rule_that_another_one_replaces_with_its_handle_has_the_new_words(path: Path3, made_again: bool) -> None:
+    """Linux gives a rule that is replaced the handle of the one before."""
+    *table, rule = REPLACED
+    path.rules("\n".join(REPLACED))
+    handle = re.findall(r"# handle (\d+)", run_in(path.router, "nft", "-a", "list", "chain", "ip", "p", "f"))[-1]
+    with running("trace", "icmp", "--netns", path.router, "--count", "1") as command:
+        command.line(errors=True)
+        if made_again:
+            path.rules("\n".join(("delete table ip p", *table, rule.replace("daddr 10.8.2.2 accept", "ttl > 1 drop"))))
+        else:
+            path.rules(f"replace rule ip p f handle {handle} ip ttl > 1 drop")
+        path.ping(SERVER)
+        code, out, _ = command.end()
+    assert code == 0 and f"dropped by ip p f rule 1 “ip ttl > 1 drop” (handle {handle})" in out
 
 
 def test_a_trace_of_as_many_alternatives_as_a_filter_may_have_is_made(path: Path3, broker: Broker) -> None:

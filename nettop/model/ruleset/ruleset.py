@@ -18,6 +18,7 @@ from nettop.model.ruleset.merge import NFT, ChainView, Picture, Raw, RuleIdents,
 from nettop.model.ruleset.opened_sets import OpenedSets
 from nettop.model.ruleset.order import prove
 from nettop.model.ruleset.rule_tree import RuleRow, tree_of
+from nettop.model.ruleset.rule_versions import RuleVersions
 from nettop.model.ruleset.sets.contents import SET_DUMPS, SetsDecoded, VerdictBranch
 from nettop.model.ruleset.texts import LEGACY_FAMILY, RULESET_KINDS, RulesetTexts, TableKey, with_new_parts
 
@@ -65,8 +66,7 @@ class Ruleset:
         self._layout_version = 0
         self._join_pending = False  # dumps or texts have come since the parts were joined
         self._uncounted: dict[str | TextKind, int] = {}  # those whose counters are not applied yet, with their time
-        self._handles: dict[tuple[str, str, int], tuple[ChainView, RuleView]] = {}
-        self._handles_version = -1  # the layout that they are of
+        self._versions, self._versions_of = RuleVersions(), -1  # the second: the layout that they are of
         self._trees: tuple[int, dict[int, list[RuleRow]]] = (-1, {})  # by chain, and the layout that they are of
 
     @property
@@ -100,13 +100,14 @@ class Ruleset:
         """Return whether a dump of tables, chains, rules or objects is older than the latest known change."""
         return any(self._dumped_ns.get(what, -1) < self.changed_ns for what in _DUMPS)
 
-    def rule(self, family: str, table: str, handle: int | None) -> tuple[ChainView, RuleView] | None:
-        """Return the rule of the kernel with this handle, and its chain; None if it is not known (yet)."""
-        if self._handles_version != self.layout_version:
-            self._handles_version = self.layout_version
-            pairs = ((self.picture.chains[rule.chain], rule) for rule in self.picture.rules)
-            self._handles = {(c.family, c.table, r.handle): (c, r) for c, r in pairs if r.handle is not None}
-        return None if handle is None else self._handles.get((family, table, handle))
+    def rule(
+        self, family: str, table: str, handle: int | None, at_ns: int = 1 << 63, verdict: str = ""
+    ) -> tuple[ChainView, RuleView] | None:
+        """Return the rule with this handle when a packet met it with this verdict, and its chain; None: not known."""
+        if self._versions_of != self.layout_version:
+            self._versions_of = self._layout_version
+            self._versions.update(self._picture, self.changed_ns)
+        return None if handle is None else self._versions.find((family, table, handle), at_ns, verdict)
 
     def prove_order(self, chains: Sequence[ChainView], ts_ns: int) -> None:
         """Note that a packet met these base chains of one hook in this order, at this time."""

@@ -16,7 +16,7 @@ from nettop.decode.nflog import LegacyDecoded, LegacyRecord
 from nettop.decode.nftables.trace import TraceDecoded, TraceRecord
 from nettop.kinds import TRACE_EGRESS, TRACE_ENDS, TRACE_HOOKS, TRACE_INGRESS, TRACE_MARK, TRACE_MARKING, TRACE_PREFIX
 from nettop.model.ruleset.counters import TracedHits
-from nettop.model.ruleset.merge import ChainView
+from nettop.model.ruleset.merge import ChainView, RuleView
 from nettop.model.traces import links
 from nettop.model.traces.drops import AFTER_NS, PendingDrops
 from nettop.model.traces.elements import FindBranches
@@ -36,6 +36,7 @@ _CHECK_NS = 100_000_000  # how often records are looked for that did not come
 # The records of iptables-legacy arrive on another socket: within this time of each other, the first of a packet within
 # the second time (a busy machine may read that socket late).
 _LEGACY_NS, _FIRST_LEGACY_NS = 150_000_000, 1_000_000_000
+_CHANGES_NS = 150_000_000  # after a packet, the events of changes before it have been read
 _MAX_HEADS = 10_000
 _FINAL = frozenset(("drop", "stolen"))  # a queue may give a packet back
 
@@ -59,6 +60,7 @@ class Journeys:
         has_legacy: Callable[[], bool] = lambda: True,
         is_bridge: Callable[[int, int], bool] = lambda *_: False,
         legacy_at: LegacyAt = lambda *_: True,
+        is_stale: Callable[[RuleView], bool] = lambda _: False,
         keep: int = KEEP,
     ) -> None:
         self.version = 0
@@ -72,10 +74,10 @@ class Journeys:
         self._wanted = 0  # journeys to keep; 0: all
         self._begun = 0
         self.ended: deque[Journey] = deque(maxlen=keep)  # in the order of their numbers
-        self._find_rule, self._find_legacy, self._find_chain = find_rule, find_legacy, find_chain
+        self._find_legacy, self._find_chain = find_legacy, find_chain
         self._names = DeviceNames(device)
         self._has_legacy = has_legacy  # whether iptables-legacy has tables
-        self._words = StepWords(find_rule, find_chain, find_branches, has_legacy)
+        self._words = StepWords(find_rule, find_chain, find_branches, has_legacy, is_stale)
         self._is_bridge = is_bridge  # whether the device of a namespace's code and this index is one
         self._legacy, self._legacy_at = LegacyRecords(_RECENT, legacy_at), legacy_at
         self._now_ns = 0
@@ -179,7 +181,8 @@ class Journeys:
 
     def worded(self, journey: Journey) -> bool:
         """Return whether all rules of a journey have words, and its devices names, after looking for those without."""
-        return self._words.are_known(journey) and self._names.are_known(journey)
+        known = self._words.are_known(journey) and self._names.are_known(journey)
+        return known and self._now_ns >= journey.last_ns + _CHANGES_NS
 
     def _add(self, record: TraceRecord, netns: int) -> None:
         key = (netns, record.id)
@@ -198,7 +201,7 @@ class Journeys:
         callers = journey.enter(record.chain)
         if record.type == "rule" and record.handle is None:
             return  # the end of a chain
-        found = self._find_rule(record.family, record.table, record.handle)
+        found = self._words.find(record)
         step = Step(record, journey.hook, callers, journey.last, journey.device, journey.oif, found)
         step.at, step.joined = len(journey.hooks) - 1, journey.joined
         journey.jump(step)

@@ -26,7 +26,7 @@ LOST = [marked(network=NATED)]
 
 
 def table(*packets: list, keep: int = 100, **options: object) -> TraceTable:
-    found = lambda family, table, handle: (CHAIN, RULE) if handle == 8 else None  # noqa: E731
+    found = lambda family, table, handle, *_: (CHAIN, RULE) if handle == 8 else None  # noqa: E731
     model = Journeys(found, lambda _, index: f"eth{index}", keep=keep)
     model.begin(TABLE, **{"only": None, **options})  # type: ignore[arg-type]
     for packet in packets:
@@ -160,7 +160,7 @@ def test_what_a_rule_rewrote_is_on_its_line() -> None:
 def test_a_step_has_the_verdict_of_its_rule_in_columns_that_no_name_moves(rule: str, record: str, shown: str) -> None:
     chain = ChainView(1, IPTABLES_NFT, "ip", "nat", f"KUBE-SEP-{'A' * 40}", None, None, None, None, 0, 1)
     view = RuleView(5, 0, 3, "-p tcp -j X", NFT, None, (), rule, 8)
-    model = Journeys(lambda family, table, handle: (chain, view), lambda _, index: f"eth{index}")
+    model = Journeys(lambda *_: (chain, view), lambda _, index: f"eth{index}")
     model.begin(TABLE, only=None)
     model.apply(TraceDecoded([marked(), of("f", "jump", 1, target=chain.name), of(chain.name, record, 8)]), 0, SECOND)
     found = TraceTable(model).detail(1, SECOND)
