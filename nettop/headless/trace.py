@@ -200,7 +200,8 @@ class JourneyPrinter:
         self._out.flush()
 
     def finish(self) -> None:
-        """Print the packets that ended while the trace was stopped; those on their way had no end."""
+        """Print the packets that ended while the trace was stopped, and those that are on their way."""
+        self._engine.traces.cut()
         latest = 1 << 62
         self._engine.traces.settle(latest)
         self._print(latest)

@@ -40,7 +40,7 @@ def origin(journey: Journey) -> str:
 def certainty(journey: Journey) -> str:
     """Return `certain` if every record of the way came with the id of this packet; else the reason for doubt."""
     if not journey.whole:
-        return "incomplete: trace records were lost"
+        return "incomplete: trace records are missing"
     if (end := journey.shown_end) is None or end.verdict == "lost":
         return "no final verdict was seen"
     if journey.part_of is not None:
@@ -85,6 +85,8 @@ def place(journey: Journey, callers: str = "") -> str:
 def _lost(journey: Journey) -> str:
     """Return where a packet was last seen, and what may have dropped it, without the drop of the kernel."""
     hook, drop = journey.hook, journey.drop
+    if drop is None and not journey.whole:
+        return f"last seen in {hook}: its later records are missing"
     unseen = f"dropped by a rule that was not seen ({LEGACY} at {hook})"
     if drop is not None and drop.record.reason == BY_RULES:
         return unseen if hook in journey.unseen else f"dropped by a rule that was not seen, in {hook}"

@@ -154,6 +154,11 @@ class Journeys:
         if len(self._heads) > _MAX_HEADS:
             self._heads.clear()
 
+    def cut(self) -> None:
+        """Note that no more records come: of packets on their way some are missing."""
+        for journey in self._open.values():
+            journey.whole = journey.whole and self._now_ns - journey.last_ns > SILENT_NS
+
     def _expire(self, ts_ns: int) -> None:
         """End the silent ones by the time of the records, so that a replay ends them in the same order."""
         if ts_ns - self._checked_ns >= _CHECK_NS:

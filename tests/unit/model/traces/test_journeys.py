@@ -177,7 +177,7 @@ def test_records_that_were_lost_make_what_is_on_its_way_incomplete() -> None:
     joined(of("f", "drop", 4, id=1), model=model)
     model.apply(Gap(1, 3, 12, GapReason.KERNEL, 0, 0), 0, SECOND)
     joined(of("f", "drop", 4, id=2), model=model)
-    assert [certainty(journey) for journey in model.ended] == ["certain", "incomplete: trace records were lost"]
+    assert [certainty(journey) for journey in model.ended] == ["certain", "incomplete: trace records are missing"]
 
 
 def test_packets_that_others_mark_are_not_ours() -> None:
@@ -257,6 +257,17 @@ def test_a_packet_waits_for_its_first_record_of_legacy_longer_than_for_another_o
     model.apply(LegacyDecoded([record]), 0, SECOND)
     model.settle(SECOND + 600_000_000)
     assert [step.record.chain for step in journey.steps] == ["PREROUTING", "f"] and model.is_complete(journey)
+
+
+@pytest.mark.parametrize("late_ns", [0, 2 * SECOND])
+def test_a_packet_on_its_way_at_the_end_of_a_recording_is_not_lost(late_ns: int) -> None:
+    model = joined(marked())
+    model.settle(SECOND + late_ns)
+    model.cut()
+    model.settle(10 * SECOND)
+    (journey,) = model.ended
+    missing = "last seen in prerouting: its later records are missing"
+    assert (where(journey) == missing) is (late_ns == 0) is certainty(journey).startswith("incomplete")
 
 
 @pytest.mark.parametrize("changed", [False, True])
