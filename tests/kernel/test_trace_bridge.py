@@ -136,6 +136,27 @@ def test_where_bridged_packets_pass_the_chains_of_ip_it_is_one_entry(bridge: Bri
     assert where(found).startswith("dropped by ip h f rule 1")
 
 
+def test_where_bridged_packets_pass_postrouting_of_ip_it_comes_after_that_of_the_bridge(
+    bridge: Bridge, broker: Broker
+) -> None:
+    """br_netfilter calls it in the last place of the hook of the bridge, where our own chain was before."""
+    run_in(bridge.router, "sysctl", "-qw", "net.bridge.bridge-nf-call-iptables=1")
+    bridge.rules(
+        "add table bridge h",
+        "add chain bridge h p { type filter hook postrouting priority 0; }",
+        "add rule bridge h p counter",
+        "add table ip h",
+        "add chain ip h p { type filter hook postrouting priority 0; }",
+        "add rule ip h p drop",
+    )
+    with tracing(broker, bridge.router, "icmp and src host 10.9.0.1", bridge=True) as trace:
+        bridge.ping("10.9.0.2")
+        poll(lambda: trace.read() or [one for one in trace.engine.traces.ended if one.verdict == "drop"])
+        (found,) = trace.engine.traces.ended
+    assert steps(found) == ["postrouting h/p 1 continue", "postrouting h/p policy accept", "postrouting h/p 1 drop"]
+    assert where(found).startswith("dropped by ip h p rule 1")
+
+
 def test_in_by_a_port_and_prerouting_called_twice_is_one_entry(bridge: Bridge, broker: Broker, lab: Lab) -> None:
     """br_netfilter calls prerouting at the port, and the kernel then gives the packet the id of the bridge."""
     beyond = lab.netns("w")

@@ -7,6 +7,7 @@ when no record came for a while.
 
 from __future__ import annotations
 
+from bisect import insort
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
@@ -282,7 +283,14 @@ class Journeys:
             self._keep(journey)
 
     def _second_half(self, record: TraceRecord, key: tuple[int, int]) -> Journey | None:
-        """Return the journey that continues under the id `key`: a bridge gave it one after prerouting at its port."""
+        """Return the journey that continues: under the id `key`, which a bridge gave it after prerouting at its port,
+        or in postrouting of IP after that of the bridge.
+        """
+        left = self._departed.get(key)
+        if left is not None and links.passes_ip(left, record) and left in self.ended:
+            self._reopen(left)
+            self._open.put(key, left)
+            return left
         if record.iif is None or key in self._open or not self._is_bridge(key[0], record.iif):
             return None
         bridge, same = self._names.name(key[0], record.iif), packet_key(record.network, record.transport)
@@ -305,6 +313,7 @@ class Journeys:
         return journey
 
     def _reopen(self, journey: Journey) -> None:
+        journey.end = None
         self.found -= journey.number in self.kept and journey.table == self.table
         if self.only is not None and self.kept.pop(journey.number, None) is None:
             self.others -= 1
@@ -314,8 +323,8 @@ class Journeys:
         self.drops.reopen(journey)
 
     def _continue(self, journey: Journey, leg: Journey, key: tuple[int, int]) -> None:
-        """Continue the journey of a packet that came in by another device."""
-        journey.end, journey.device, journey.oif, journey.joined = None, leg.device, leg.oif, True
+        """Continue a packet that came by another device."""
+        journey.device, journey.oif, journey.joined = leg.device, leg.oif, True
         journey.last_ns = leg.ts_ns
         journey.arrive(leg.hook, leg.family)
         journey.begin_walk()
@@ -369,7 +378,9 @@ class Journeys:
         for chains in base_chains(journey):
             self._prove_order(chains, journey.ts_ns)
         self._hits.add({step.ident for step in journey.steps} - {0})
-        self._list(journey)
+        if len(self.ended) == self.ended.maxlen:
+            self.ended.popleft()
+        insort(self.ended, journey, key=lambda one: one.number)
         self._recent.add(journey)
         self.drops.end(journey)
         if self.only is not None:
@@ -385,12 +396,3 @@ class Journeys:
             journey.end = JourneyEnd(step.record.verdict, step)
         self._words.order(journey)
         self._consider(journey)
-
-    def _list(self, journey: Journey) -> None:
-        """Add a journey to those that have ended, which are in the order of their numbers."""
-        if len(self.ended) == self.ended.maxlen:
-            self.ended.popleft()
-        at = len(self.ended)
-        while at and self.ended[at - 1].number > journey.number:
-            at -= 1
-        self.ended.insert(at, journey)

@@ -148,6 +148,13 @@ class Answers:
         return None
 
 
+def passes_ip(packet: Journey, record: TraceRecord) -> bool:
+    """Return whether a record shows a packet that a bridge sends in postrouting of IP, where br_netfilter has it go."""
+    first = record.family == "inet" and record.chain == packet.hook == "postrouting"
+    same = packet_key(record.network, record.transport) == packet.key
+    return first and packet.family == "bridge" and same and packet.last_ns >= record.ts_ns - _LEG_NS
+
+
 def at_egress(packet: Journey, record: TraceRecord, chain: ChainView | None) -> bool:
     """Return whether a record of `chain` shows a packet that has left in an egress hook, and note that it came there.
 
