@@ -9,12 +9,12 @@ LONGEST = 100  # places kept
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class JumpPlace:
     """A view and its state, to return to; and if a jump led there, the place it came from and the depth it led to."""
 
     view: str
     state: Any
-    origin: Place | None
+    origin: JumpPlace | None
     depth: int
 
 
@@ -22,15 +22,15 @@ class JumpHistory:
     """Places behind and ahead, as in a browser: a new jump clears those ahead."""
 
     def __init__(self) -> None:
-        self._behind: list[Place] = []
-        self._ahead: list[Place] = []
+        self._behind: list[JumpPlace] = []
+        self._ahead: list[JumpPlace] = []
 
-    def add(self, place: Place) -> None:
+    def add(self, place: JumpPlace) -> None:
         """Add the place from which a jump starts."""
         self._behind = [*self._behind, place][-LONGEST:]
         self._ahead.clear()
 
-    def go(self, step: int, now: Place) -> Place | None:
+    def go(self, step: int, now: JumpPlace) -> JumpPlace | None:
         """Return the place before the last jump (-1), or the one gone back from (1); None if there is none.
 
         The opposite step leads to `now` again.

@@ -17,7 +17,7 @@ from nettop.session.base import Session
 from nettop.session.status import Status
 from nettop.text.sanitize import clean
 from nettop.ui.commands import Command, CommandContext, applies
-from nettop.ui.navigation import JumpHistory, Place
+from nettop.ui.navigation import JumpHistory, JumpPlace
 from nettop.ui.panes.pane import Pane, ViewDef
 from nettop.ui.views import VIEWS
 from nettop.ui.widgets.bar_lines import FINAL_MODES, hints_line, typing_line
@@ -61,7 +61,7 @@ class MainScreen(Screen[None], Covered, inherit_bindings=False):
         self._current = session.first_view or self.views[0].name
         self._reported: set[str] = set()
         self._history = JumpHistory()
-        self._origin: Place | None = None  # of the jump that led here: Esc leads back to it
+        self._origin: JumpPlace | None = None  # of the jump that led here: Esc leads back to it
         self._depth = 0  # of the view when the jump led here
         self._prompt: Prompt | None = None
         self._header = Header(id="header")
@@ -310,8 +310,8 @@ class MainScreen(Screen[None], Covered, inherit_bindings=False):
         self.write_bars()
         self.view.tick(self.status, self.paused)
 
-    def _place(self) -> Place:
-        return Place(self._current, self.view.state, self._origin, self._depth)
+    def _place(self) -> JumpPlace:
+        return JumpPlace(self._current, self.view.state, self._origin, self._depth)
 
     def record_position(self) -> None:
         """Add the current position to the history before a jump: [ leads back to it."""
@@ -326,7 +326,7 @@ class MainScreen(Screen[None], Covered, inherit_bindings=False):
         self._return(place)
         self.write_bars()
 
-    def _return(self, place: Place) -> None:
+    def _return(self, place: JumpPlace) -> None:
         self._switch(place.view)
         self.view.restore(place.state)
         self._origin, self._depth = place.origin, place.depth
