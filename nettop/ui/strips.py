@@ -21,6 +21,7 @@ from nettop.ui.palette import Palette
 ELLIPSIS = "…"
 _NUMBER = re.compile(r" (?:rule |handle )?\w+$")
 _MIDDLE = 5  # cells from which a text is cut in the middle
+COMMENT, _COMMENTED = "   /* ", 15  # before a comment behind a text; cells from which some of it is shown
 _WORD = 3  # cells that a word is shown beyond the middle
 _STEP = "▸"  # between the chains of a path
 _WORDS = 5  # cells of a rule's words for which the path before them is shortened
@@ -45,11 +46,15 @@ def fit(text: str, width: int, right: bool = False) -> str:
 def fit_middle(text: str, width: int) -> str:
     """Return text in exactly `width` cells, as `fit`, but cut in the middle. A number in brackets at its end stays.
 
-    A word that ends soon after the cut is shown whole.
+    A word that ends soon after the cut is shown whole. A comment at the end is cut before the text that it is of.
     """
     text = clean(text)
     if cell_len(text) <= width or width < _MIDDLE:
         return fit(text, width)
+    rule, mark, comment = text.rpartition(COMMENT)
+    if rule and comment.endswith("*/"):
+        room = width - cell_len(rule)
+        return rule + fit_middle(mark + comment, room) if room >= _COMMENTED else fit_middle(rule, width)
     number = text[text.rfind("[") :] if text.endswith("]") else ""
     tail = len(number) if 0 < len(number) < width - 1 else (width - 1) // 2
     rest = text.find(" ", width - 1 - tail) - (width - 1 - tail)  # of the word that is cut

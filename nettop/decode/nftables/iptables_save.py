@@ -95,17 +95,14 @@ def _records(body: str) -> Iterator[str]:
         yield "\n".join(parts)
 
 
-def _options(text: str) -> dict[str, str]:
-    """Return the value after each option of a rule that a chain or a text of the user follows."""
-    found, split = dict[str, str](), iter(words(text) or ())
-    for word in split:
-        if word in _CHAIN_OPTIONS or word in _TEXT_OPTIONS:
-            found.setdefault(word, next(split, ""))
-    return found
+def _options(text: str) -> list[tuple[str, str]]:
+    """Return the options of a rule that a chain or a text of the user follows, with that."""
+    split = iter(words(text) or ())
+    return [(word, next(split, "")) for word in split if word in _CHAIN_OPTIONS or word in _TEXT_OPTIONS]
 
 
-def _comment(value: str | None) -> str | None:
-    return _ESCAPED.sub(r"\1", value[1:-1]) if value is not None and value.startswith('"') else value
+def _comment(value: str) -> str:
+    return _ESCAPED.sub(r"\1", value[1:-1]) if value.startswith('"') else value
 
 
 def _chain_of(saved: SavedRuleset, table: str, rest: str) -> tuple[SavedChain | None, str]:
@@ -125,8 +122,11 @@ def _add_rule(saved: SavedRuleset, table: str, found: re.Match[str]) -> None:
         return
     packets, octets = (None, None) if found[1] is None else (_count(found[1]), _count(found[2]))
     options = _options(text)
-    target = next((options[option] for option in _CHAIN_OPTIONS & options.keys()), None)
-    comment, goes = _comment(options.get("--comment")), not options.keys().isdisjoint(("-g", "--goto"))
+    target, goes = next(
+        ((value, one in ("-g", "--goto")) for one, value in options if one in _CHAIN_OPTIONS), (None, False)
+    )
+    comments = [_comment(value) for option, value in options if option == "--comment"]  # a rule may have several
+    comment = " ".join(comments) if comments else None
     chain.rules.append(SavedRule(len(chain.rules) + 1, text, packets, octets, comment, target, goes))
 
 

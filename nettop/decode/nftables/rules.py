@@ -59,7 +59,7 @@ class _Findings:
     objects: list[tuple[str, str]] = field(default_factory=list)
     extensions: list[str] = field(default_factory=list)
     log_prefixes: list[str] = field(default_factory=list)
-    comment: list[str] = field(default_factory=list)  # of the xt match of this name
+    comment: list[str] = field(default_factory=list)  # of the xt matches of this name
     offsets: RuleOffsets = field(default_factory=RuleOffsets)
 
 
@@ -188,7 +188,7 @@ def decode_rule(message: Attributes, family: str) -> tuple[NftRule, RuleOffsets]
         table=table,
         chain=message.text(nft.NFTA_RULE_CHAIN),
         handle=message.number(nft.NFTA_RULE_HANDLE) or 0,
-        comment=comment if comment is not None else next(iter(found.comment), None),
+        comment=comment if comment is not None else " ".join(found.comment) or None,
         verdicts=tuple(found.verdicts),
         targets=tuple(found.targets),
         sets=tuple(found.sets),

@@ -46,13 +46,12 @@ def split_rule(rule: RuleView) -> tuple[str, str]:
 
 
 def _without_comment(rule: RuleView, tokens: list[str]) -> list[str]:
-    """Return the words without `-m comment --comment "…"` or, at the end, `comment "…"`."""
+    """Return the words without every `-m comment --comment "…"` or, at the end, `comment "…"`."""
     if rule.backend == NFT:
         own = _NFT_TOKENS.findall(f'comment "{rule.comment}"')
         return tokens[: -len(own)] if tokens[-len(own) :] == own else tokens
-    if "--comment" in tokens[2:-1]:
-        at = tokens.index("--comment", 2)
-        return tokens[: at - 2] + tokens[at + 2 :] if tokens[at - 1] == "comment" else tokens
+    while "--comment" in tokens[2:-1] and tokens[(at := tokens.index("--comment", 2)) - 1] == "comment":
+        tokens = tokens[: at - 2] + tokens[at + 2 :]
     return tokens
 
 

@@ -50,6 +50,12 @@ def test_a_comment_with_a_line_end_stays_one_rule() -> None:
     assert (rule.comment, rule.target) == ("two\nlines [9:9] -A INPUT -j DROP", "ACCEPT")
 
 
+def test_all_comments_of_a_rule_are_its_comment() -> None:
+    body = b'*filter\n:F - [0:0]\n-A F -m comment --comment "cali:x y" -m comment --comment Unknown -g lan\nCOMMIT\n'
+    (rule,) = parse_save(body).chains["filter", "F"].rules
+    assert (rule.comment, rule.target, rule.goes) == ("cali:x y Unknown", "lan", True)
+
+
 def test_without_counters_they_are_absent() -> None:
     (rule,) = parse_save(SAVED).chains["nat", "POSTROUTING"].rules
     assert (rule.packets, rule.bytes, rule.text) == (None, None, "-j MASQUERADE")

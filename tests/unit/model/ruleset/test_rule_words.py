@@ -21,6 +21,8 @@ RULE = RuleView(1, 0, 1, "", NFT, None, (), "")
         ("-o eth0 -j MASQUERADE --random-fully", "MASQUERADE", ("-o eth0", "MASQUERADE --random-fully")),
         ('-p tcp -m comment --comment "a -j b \\" c" -j DROP', "DROP", ("-p tcp", "DROP")),
         ("-m comment --comment web -j ACCEPT", "ACCEPT", ("every packet", "ACCEPT")),
+        ('-p tcp -m comment --comment "cali:x" -m comment --comment "No policy" -m mark --mark 0/1 -j DROP', "DROP",
+         ("-p tcp -m mark --mark 0/1", "DROP")),
         ('-j LOG --log-prefix "x -j ACCEPT "', "LOG", ("every packet", 'LOG --log-prefix "x -j ACCEPT "')),
         ('-m string --string "-j" --algo bm -j DROP', "DROP", ('-m string --string "-j" --algo bm', "DROP")),
         ("-p udp -g lan", "goto", ("-p udp", "goto lan")),

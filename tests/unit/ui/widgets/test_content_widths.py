@@ -106,6 +106,9 @@ def test_a_text_that_may_extend_over_empty_cells_makes_no_column_wider() -> None
         ("-s 10.0.0.0/8 -p tcp -m tcp --dport 80 -j DROP", 20, "-s 10.0.0.0/8…j DROP"),
         ("macvlan private on eth0 @ gw-a", 27, "macvlan private…eth0 @ gw-a"),
         ("abc", 2, "a…"),
+        ("-m conntrack --ctstate INVALID   /* cali:Ojm2Gp6V */", 30, "-m conntrack --ctstate INVALID"),
+        ("-m conntrack --ctstate INVALID   /* cali:Ojm2Gp6V */", 20, "-m conntrack…INVALID"),
+        ("-i cali+   /* cali:8ZoYfO5H Drop if no policy */", 30, "-i cali+   /* cali:… policy */"),
         ("漢字漢字漢字", 7, "漢字…字"),
     ],
 )
