@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from ipaddress import IPv6Address, ip_network
+from ipaddress import IPv6Address, ip_address, ip_network
 
 import numpy as np
 
@@ -152,8 +152,7 @@ class RuleFinder:
         if not text:
             return set()
         with suppress(ValueError):
-            network = ip_network(text, strict=False)
-            return self._overlapping(network.version, int(network[0]), int(network[-1]))
+            return self._overlapping(*_asked_addresses(text))
         if number := _NUMBER.fullmatch(text):
             first, last = number.groups()
             word = re.compile(rf"{_NOT_WITHIN}{re.escape(text)}(?![\w.])")
@@ -166,15 +165,28 @@ class RuleFinder:
         }
 
     def _overlapping(self, version: int, first: int, last: int) -> set[int]:
-        """Return the cells of rules that match one of first to last; of addresses these are a network."""
+        """Return the cells of rules that match one of first to last."""
+        alike = -1 << (first ^ last).bit_length()  # the bits that all of them have in common
         return {
             cell
             for cell, part in enumerate(self._parts)
             for kind, low, high, others, gaps in part.spans
             if kind == version
             and (first <= low and high <= last if others else low <= last and first <= high)
-            and (gaps is None or not (first ^ gaps[0]) & gaps[1] & ~(first ^ last))
+            and (gaps is None or not (first ^ gaps[0]) & gaps[1] & alike)
         }
+
+
+def _asked_addresses(text: str) -> tuple[int, int, int]:
+    """Return version, first and last of an address, a network, or `10.0.0.1-10.0.0.9`. ValueError for others."""
+    start, dash, end = text.partition("-")
+    if not dash:
+        network = ip_network(text, strict=False)
+        return network.version, int(network[0]), int(network[-1])
+    first, last = ip_address(start), ip_address(end)
+    if first.version != last.version or int(first) > int(last):
+        raise ValueError
+    return first.version, int(first), int(last)
 
 
 def asked_text(text: str) -> str:
