@@ -11,7 +11,7 @@ from nettop import arguments
 from nettop.broker.capture_filter.libpcap import compile_program
 from nettop.broker.client import Broker
 from nettop.broker.options import for_app
-from nettop.broker.start import Mode, can_start, start
+from nettop.broker.start import can_start, start
 from nettop.linux.linktypes import LINKTYPE_ETHERNET
 from nettop.session.own_ssh import own_session
 from nettop.ui import demo, opening
@@ -46,15 +46,15 @@ def run(options: argparse.Namespace) -> int:
         return opening.replay(options.read, options)
     if not can_start():
         return _ask(options)
-    return _live(options, "auto")
+    return _live(options)
 
 
-def _live(options: argparse.Namespace, mode: Mode) -> int:
+def _live(options: argparse.Namespace) -> int:
     if options.capture_filter:
         compile_program(LINKTYPE_ETHERNET, options.capture_filter, options.snaplen)  # FilterError before anything opens
     receive_filter = _receive_filter(options.only)
     ssh = own_session()  # before the drop: it cannot be read afterwards
-    with start(mode, allowed=for_app(read_only=options.read_only), while_starting=_load) as broker:
+    with start(allowed=for_app(read_only=options.read_only), while_starting=_load) as broker:
         from nettop.pipeline.feeds import EVENT_RCVBUF
         from nettop.session.live import LiveSession
 
@@ -113,4 +113,4 @@ def _ask(options: argparse.Namespace) -> int:
         return opening.replay(choice.path, options)
     if choice.action == "demo":
         return demo.open_lab(options)
-    return _live(options, "auto")
+    return _live(options)
