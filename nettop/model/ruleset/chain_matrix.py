@@ -180,7 +180,7 @@ class ChainMatrix:
 def _legend(matrix: Matrix) -> str:
     """Return the meaning of the signs that this matrix has."""
     facts = [text for place in matrix.places for text, _ in place.facts] + [text for text, _ in matrix.drops]
-    parts = ["d dropped/s"] * any(text.startswith("d ") for text in facts) + ["r rules"]
+    parts = ["d dropped/s"] * any(text.startswith("d ") for text in facts) + ["r rules"] * any(facts)
     used = {place.name[0][:1] for place in matrix.places}
     parts += [f"{sign} {meaning}" for sign, meaning in _LEGEND.items() if sign in used]
     bound = any(AT_LEAST in text or ABSENT in text for text in facts)

@@ -254,10 +254,11 @@ def test_a_hook_and_what_it_drops_are_whole_at_any_width(feed: Feed, width: int)
 
 
 def test_the_line_below_explains_every_sign_that_is_on_the_screen_within_80_cells(feed: Feed) -> None:
-    feed.layout([base("fw", "in", "input", policy="accept"), nat("pre", "prerouting", -100)])
-    feed.poll((replace(rule("in", 4), verdicts=("accept",)),), [0], T0)
     model = ChainMatrix(feed.ruleset, feed.chains, feed.finder)
     below = lambda: "".join(text for text, _ in model.snapshot(ViewSpec((), zeroes=True), T0).totals)  # noqa: E731
+    assert below() == ""
+    feed.layout([base("fw", "in", "input", policy="accept"), nat("pre", "prerouting", -100)])
+    feed.poll((replace(rule("in", 4), verdicts=("accept",)),), [0], T0)
     assert below() == "r rules  N nft  · kernel   ¹ first packet of a flow only"
     feed.layout([base("fw", "in", "input"), base("filter", "FORWARD", family="ip")])
     feed.poll((replace(rule("in", 4), verdicts=("drop",)),), [None], T0 + S)
