@@ -9,7 +9,8 @@ from contextlib import suppress
 
 def main() -> int:
     """Run nettop with sys.argv and return the exit code. `--version` answers before anything is imported."""
-    if sys.argv[1:] in (["--version"], ["-V"]) and _version():
+    is_open = None not in (sys.stdout, sys.stderr)  # when started with `>&-` the stream does not exist
+    if sys.argv[1:] in (["--version"], ["-V"]) and is_open and _version():
         return 0
     # NumPy's BLAS would start threads at import, which cannot all drop their capabilities; nettop multiplies no matrix.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

@@ -135,7 +135,7 @@ def main(argv: Sequence[str]) -> int:
     except Exception as error:
         if os.environ.get("NETTOP_DEBUG"):
             raise
-        _say(f"internal error, please report it: {error!r} (NETTOP_DEBUG=1 shows more)")
+        say(f"internal error, please report it: {error!r} (NETTOP_DEBUG=1 shows more)")
         return EXIT_FAILED
 
 
@@ -176,16 +176,8 @@ def _move(descriptor: int, number: int) -> None:
 def _report(error: NettopError) -> int:
     if isinstance(error, StdoutError):
         _closed_stdout()
-    _say(f"filter: {error}" if isinstance(error, FilterError) else str(error))
+    say(*(f"filter: {error}" if isinstance(error, FilterError) else str(error)).split("\n"))
     return error.exit_code
-
-
-def _say(text: str) -> None:
-    """Print an error on stderr; if that cannot be written, redirect stderr to nowhere."""
-    try:
-        say(*text.split("\n"))
-    except OSError:
-        _move(os.memfd_create("nettop-null"), 2)  # the confined app may not open /dev/null for writing
 
 
 def _closed_stdout() -> int:

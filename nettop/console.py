@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,8 +12,16 @@ from nettop.text.sanitize import clean
 
 
 def say(text: str, *below: str) -> None:
-    """Print a line on stderr after the program's name, and the lines below it, made safe for a terminal."""
-    print("\n".join(map(clean, (f"nettop: {text}", *below))), file=sys.stderr, flush=True)
+    """Print a line on stderr after the program's name, and the lines below it, made safe for a terminal.
+
+    If that cannot be written, stderr is redirected to nowhere: no message ends a command.
+    """
+    try:
+        print("\n".join(map(clean, (f"nettop: {text}", *below))), file=sys.stderr, flush=True)
+    except OSError:
+        nowhere = os.memfd_create("nettop-null")  # the confined app may not open /dev/null for writing
+        os.dup2(nowhere, sys.stderr.fileno())
+        os.close(nowhere)
 
 
 @contextmanager

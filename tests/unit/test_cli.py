@@ -109,6 +109,22 @@ def test_a_full_disk_under_stdout_is_one_line(argv: list[str]) -> None:
     assert (done.returncode, done.stderr) == (1, "nettop: standard output: No space left on device\n")
 
 
+@pytest.mark.parametrize("argv", [["--version"], ["--help"], ["read", CAPTURE]])
+@pytest.mark.parametrize("closed", [1, 2])
+def test_a_stream_that_is_closed_ends_nothing_with_a_traceback(argv: list[str], closed: int) -> None:
+    command = ["sh", "-c", f'exec "$@" {closed}>&-', "sh", sys.executable, "-m", "nettop", *argv]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "") and bool(done.stdout) is (closed == 2)
+
+
+def test_a_message_that_cannot_be_written_ends_no_command() -> None:
+    """The notice of a recording without traced packets."""
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "nettop", "trace", "-r", CAPTURE]
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=full, text=True, timeout=60, check=False)
+    assert done.returncode == 0
+
+
 @pytest.mark.parametrize("argv", [["--help"], ["--version"], ["doctor"]])
 def test_a_reader_that_goes_is_an_end(argv: list[str]) -> None:
     reading, writing = os.pipe()

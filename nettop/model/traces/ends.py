@@ -13,7 +13,7 @@ from nettop.model.traces.journey import Journey, JourneyEnd, Step
 
 DIGITS = 2  # of the times of packets: the kernel gives none, they are those when the records were read
 _REFUSALS, _NAT = ("reject", "tarpit"), ("dnat", "snat", "masquerade", "redirect", "netmap")  # verdicts of rules
-_DONE = {"drop": "dropped", "reject": "rejected", "stolen": "taken by the kernel", "queue": "sent to a queue"}
+_DONE = {"drop": "dropped", "reject": "rejected", "stolen": "taken over", "queue": "sent to a queue"}
 _LOST = {"prerouting": "lost in routing, after prerouting", "output": "lost in routing, after output"}
 _READ_MS = 20  # records are read up to so long after the kernel made them
 _MAYBE = {"prerouting": ": no route, rp_filter, or forwarding is off"}  # without a drop of the kernel

@@ -259,6 +259,11 @@ def test_a_packet_waits_for_its_first_record_of_legacy_longer_than_for_another_o
     assert [step.record.chain for step in journey.steps] == ["PREROUTING", "f"] and model.is_complete(journey)
 
 
+def test_what_a_rule_takes_over_as_fwd_and_synproxy_do_is_ended_by_it() -> None:
+    (journey,) = joined(marked(), of("f", "stolen", 4)).ended
+    assert where(journey).startswith("taken over by ")
+
+
 @pytest.mark.parametrize("late_ns", [0, 2 * SECOND])
 def test_a_packet_on_its_way_at_the_end_of_a_recording_is_not_lost(late_ns: int) -> None:
     model = joined(marked())
