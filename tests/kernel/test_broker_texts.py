@@ -261,3 +261,15 @@ def test_a_text_comes_with_the_processor_time_that_it_took(broker: Broker, lab: 
     began = time.monotonic_ns()
     body, cost_ns = broker.text_cost(ns, kind)
     assert 0 < cost_ns <= time.monotonic_ns() - began and (body or kind is TextKind.NFT_RULESET)
+
+
+def test_reading_the_rules_of_ebtables_does_not_make_the_policy_of_a_user_chain_again(broker: Broker, lab: Lab) -> None:
+    spec = lab.netns("policy")
+    run_in(spec, "ebtables-nft", "-N", "lan", "-P", "DROP")
+    run_in(spec, "ebtables-nft", "-A", "lan", "-i", "eth1", "-j", "ACCEPT")
+    run_in(spec, "ebtables-nft", "-A", "FORWARD", "-j", "lan")
+    run_in(spec, "nft", "add rule bridge filter FORWARD ip saddr { 192.0.2.1, 192.0.2.2 } accept")  # ends ebtables-save
+    before = run_in(spec, "nft", "-a", "list", "ruleset")
+    for _ in range(2):
+        assert b"-A FORWARD -j lan" in broker.text(broker.netns(spec), TextKind.EBTABLES_SAVE)
+    assert run_in(spec, "nft", "-a", "list", "ruleset") == before

@@ -46,6 +46,7 @@ class Inventory:
 
     tables: dict[tuple[str, bytes], int] = field(default_factory=dict)
     chains: dict[ChainName, list[Rule]] = field(default_factory=dict)
+    with_policy: set[ChainName] = field(default_factory=set)  # user chains that have a policy of ebtables-nft
 
     def same(self, other: Inventory, chain: ChainName) -> bool:
         """Return True if the chain, its table and its rules are the same in both."""
@@ -67,7 +68,9 @@ class Kernel:
         found = Inventory(self.tables(family), {chain: [] for chain in self._chains(family)})
         for of, one in self._ask(nft.NFT_MSG_GETRULE, family):
             chain = ChainName(of, _name(one, nft.NFTA_RULE_TABLE), _name(one, nft.NFTA_RULE_CHAIN))
-            if not _is_policy(of, one.raw(nft.NFTA_RULE_USERDATA)):
+            if _is_policy(of, one.raw(nft.NFTA_RULE_USERDATA)):
+                found.with_policy.add(chain)
+            else:
                 found.chains.setdefault(chain, []).append(_rule(one))
         return found
 

@@ -59,9 +59,13 @@ class _Save:
         return found
 
     def _rest(self, before: Inventory, chains: list[ChainName]) -> None:
-        """Request each of these chains, and then each rule that the tool did not print with its chain."""
+        """Request each of these chains, and then each rule that the tool did not print with its chain.
+
+        None of those with a policy: `ebtables-nft -L` (1.8.9) makes its rule again, which changes the ruleset.
+        """
         self.runner.extend(REST_SECONDS)
-        found = {chain: self._by_chain(before, chain) for chain in chains if not chain.name.startswith(b"-")}
+        safe = [chain for chain in chains if not chain.name.startswith(b"-") and chain not in before.with_policy]
+        found = {chain: self._by_chain(before, chain) for chain in safe}
         for chain, lines in found.items():
             if lines is not None:
                 lines.update(self._by_rule(before.chains[chain], chain, lines))
