@@ -19,6 +19,7 @@ from nettop.broker.options import Options
 from nettop.broker.start import start
 from nettop.model.filter.expression import parse
 from nettop.model.table import JourneyDetail, Snapshot, ViewSpec
+from nettop.model.traces.ends import where
 from nettop.model.traces.journeys import Journeys
 from nettop.session.live import LiveSession
 from nettop.session.status import TraceRequest
@@ -128,6 +129,10 @@ def complete(model: Journeys) -> bool:
     return all(model.worded(journey) and model.drops.knows(journey) for journey in model.ended)
 
 
+def ended(session: LiveSession) -> list[str]:
+    return session._run.waited(lambda engine, now_ns: [where(one) for one in engine.traces.kept.values() if one.end])
+
+
 def trace(session: LiveSession, request: TraceRequest) -> None:
     assert answer(session.start_trace, request) is None
     assert session.status().tracing is not None
@@ -186,6 +191,21 @@ def test_the_end_of_a_trace_does_not_end_the_next_one(path: Path3, broker: Broke
         trace(session, TraceRequest("udp"))
         tracer.stop(ended)
         assert session.status().tracing is not None and traced(path.router)
+
+
+def test_the_first_rules_of_legacy_that_come_meanwhile_are_seen(path: Path3, broker: Broker) -> None:
+    logger = "/proc/sys/net/netfilter/nf_log/2"
+    before = run_in(path.router, "cat", logger)
+    with session_on(broker, path.router) as session:
+        trace(session, TraceRequest("icmp"))
+        path.rules("iptables-legacy -t mangle -A PREROUTING -p icmp -j DROP")
+        switched = lambda: "nfnetlink_log" in run_in(path.router, "cat", logger)  # noqa: E731
+        poll(lambda: session._request("traces") or switched(), what="the records to be switched on")
+        path.ping(SERVER)
+        expected = "dropped by ip mangle PREROUTING rule 1 “-p icmp -j DROP” (iptables-legacy)"
+        poll(lambda: expected in str(ended(session)), what="its end")
+        session._tracer.stop()
+        poll(lambda: run_in(path.router, "cat", logger) == before, what="nf_log as it was")
 
 
 def test_what_the_limit_left_unmarked_is_counted(path: Path3, broker: Broker) -> None:
