@@ -10,7 +10,7 @@ from nettop.linux.netlink import NLA_F_NESTED, NLATTR
 from nettop.linux.socket import AF_INET, AF_INET6
 
 ADDRESS_OF: dict[int, type[IPv4Address] | type[IPv6Address]] = {AF_INET: IPv4Address, AF_INET6: IPv6Address}
-_U16, _U32 = struct.Struct("!H"), struct.Struct("!I")
+_U16, _U32, _U64 = struct.Struct("!H"), struct.Struct("!I"), struct.Struct("!Q")
 _HOST32 = struct.Struct("=I")
 
 
@@ -32,6 +32,11 @@ def be16(kind: int, value: int) -> bytes:
 def be32(kind: int, value: int) -> bytes:
     """Return a 32-bit attribute in network order; raises BrokerError when the value does not fit."""
     return attribute(kind, _U32.pack(_within(value, 0xFFFF_FFFF)))
+
+
+def be64(kind: int, value: int) -> bytes:
+    """Return a 64-bit attribute in network order; raises BrokerError when the value does not fit."""
+    return attribute(kind, _U64.pack(_within(value, 0xFFFF_FFFF_FFFF_FFFF)))
 
 
 def host32(kind: int, value: int) -> bytes:

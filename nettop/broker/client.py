@@ -25,8 +25,10 @@ from nettop.broker.requests import (
     PacketSocket,
     ReadRequest,
     RouteQuestion,
+    RuleName,
     SetName,
     SetSysctl,
+    TableName,
 )
 from nettop.broker.topology import containers
 from nettop.errors import BrokerError, NettopError, NotPermitted
@@ -178,14 +180,19 @@ class Broker:
         dump_filter: DumpFilter | None = None,
         of_set: SetName | None = None,
         of_route: RouteQuestion | None = None,
-    ) -> bytes:
-        """Have the broker send a read on a socket without groups; returns the request's bytes.
+        of_table: TableName | None = None,
+        of: tuple[RuleName, ...] = (),
+    ) -> tuple[bytes, int]:
+        """Have the broker send a read on a socket without groups.
 
-        `dump_filter` is for CONNTRACK_DUMP only; a read of one set or route needs `of_set` or `of_route`. The answers
-        arrive at sock.fd. The kernel answers a second dump on a busy socket with error -16 (EBUSY).
+        Return the request's bytes, and the ns of the processor that it took: the kernel begins a dump in it.
+
+        `dump_filter` is for CONNTRACK_DUMP only, `of_table` for NFT_RULES; the read of one set, of one route or of
+        single rules needs `of_set`, `of_route` or `of`. The answers arrive at sock.fd. A busy socket answers a second
+        dump with error -16 (EBUSY).
         """
-        body, _ = self._calls.call(requests.SendRead(sock.handle, read, dump_filter, of_set, of_route))
-        return bytes.fromhex(body["bytes"])
+        body, _ = self._calls.call(requests.SendRead(sock.handle, read, dump_filter, of_set, of_route, of_table, of))
+        return bytes.fromhex(body["bytes"]), int(body["cost_ns"])
 
     def release(self, sock: NetlinkSocket) -> None:
         """Close the broker's copy of a netlink socket (the caller closes sock.fd itself)."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from struct import Struct
 
 from nettop.broker import attributes
-from nettop.broker.requests import DumpFilter, ReadRequest, RouteQuestion, SendRead, SetName
+from nettop.broker.requests import DumpFilter, ReadRequest, RouteQuestion, RuleName, SendRead, SetName, TableName
 from nettop.errors import BrokerError
 from nettop.linux import conntrack as nfct
 from nettop.linux import ipset, nfnetlink
@@ -18,6 +18,7 @@ from nettop.linux import nf_tables as nft
 from nettop.linux import rtnetlink as rtnl
 from nettop.linux.socket import AF_BRIDGE, AF_INET
 
+_MAX_RULES = 256  # in one request: more than a screen has lines
 LONGEST_NAME = nft.NFT_NAME_MAXLEN - 1  # bytes
 REQUEST, DUMP = nl.NLM_F_REQUEST, nl.NLM_F_REQUEST | nl.NLM_F_DUMP  # flags of a message
 _LONGEST = 1 << 18  # bytes: the datagrams of a dump are smaller
@@ -56,6 +57,7 @@ _READS: dict[ReadRequest, _Read] = {
     ReadRequest.NFT_TABLES: _netfilter(nfnetlink.NFNL_SUBSYS_NFTABLES, nft.NFT_MSG_GETTABLE),
     ReadRequest.NFT_CHAINS: _netfilter(nfnetlink.NFNL_SUBSYS_NFTABLES, nft.NFT_MSG_GETCHAIN),
     ReadRequest.NFT_RULES: _netfilter(nfnetlink.NFNL_SUBSYS_NFTABLES, nft.NFT_MSG_GETRULE),
+    ReadRequest.NFT_RULE: _netfilter(nfnetlink.NFNL_SUBSYS_NFTABLES, nft.NFT_MSG_GETRULE, dump=False),
     ReadRequest.NFT_SETS: _netfilter(nfnetlink.NFNL_SUBSYS_NFTABLES, nft.NFT_MSG_GETSET),
     ReadRequest.NFT_SET_ELEMENTS: _netfilter(nfnetlink.NFNL_SUBSYS_NFTABLES, nft.NFT_MSG_GETSETELEM),
     ReadRequest.NFT_OBJECTS: _netfilter(nfnetlink.NFNL_SUBSYS_NFTABLES, nft.NFT_MSG_GETOBJ),
@@ -85,17 +87,23 @@ _OF_SET = frozenset((ReadRequest.NFT_SET_ELEMENTS, ReadRequest.IPSET_ELEMENTS))
 def read_bytes(request: SendRead, protocol: int, sequence: int) -> bytes:
     """Return the request in host byte order, port id 0, for a socket of that protocol; raises BrokerError.
 
-    Without `dump_filter`, `of_set` and `of_route`: all families.
+    Without a scope: all families.
     """
     read = _READS[request.what]
     if read.protocol != protocol:
         raise BrokerError(f"not on the list: {request.what.value} on a socket of netlink protocol {protocol}")
     if request.dump_filter is not None and request.what is not ReadRequest.CONNTRACK_DUMP:
         raise BrokerError(f"not on the list: {request.what.value} narrowed")
+    if request.of_table is not None and request.what is not ReadRequest.NFT_RULES:
+        raise BrokerError(f"not on the list: {request.what.value} in part")
+    if bool(request.of) is not (request.what is ReadRequest.NFT_RULE) or len(request.of) > _MAX_RULES:
+        raise BrokerError(f"not on the list: {request.what.value} of {len(request.of)} rules")
     if (request.of_set is None) == (request.what in _OF_SET):
         raise BrokerError(f"not on the list: {request.what.value} with of_set={request.of_set}")
     if (request.of_route is None) == (request.what is ReadRequest.RTNL_ROUTE):
         raise BrokerError(f"not on the list: {request.what.value} with of_route={request.of_route}")
+    if request.of:
+        return _rules(request.of, read, sequence)
     return message(read.kind, DUMP if read.dump else REQUEST, sequence, _body(request, read))
 
 
@@ -142,7 +150,23 @@ def _body(request: SendRead, read: _Read) -> bytes:
         return _question(request.of_route)
     if request.of_set is not None:
         return nfgenmsg(request.of_set.family) + _set_name(request.of_set)
+    if request.of_table is not None:
+        return nfgenmsg(request.of_table.family) + _rules_of(request.of_table)
     return read.body
+
+
+def _rules(names: Sequence[RuleName], read: _Read, sequence: int) -> bytes:
+    """Return one request for each rule, which the kernel answers in turn; only the last one has the sequence number."""
+    bodies = [nfgenmsg(of.family) + _rule_name(of) for of in names]
+    numbers = [*[0] * (len(bodies) - 1), sequence]
+    return b"".join(message(read.kind, REQUEST, *of) for of in zip(numbers, bodies, strict=True))
+
+
+def _rule_name(of: RuleName) -> bytes:
+    """Return the attributes that nf_tables_getrule reads (net/netfilter/nf_tables_api.c)."""
+    table = attributes.name(nft.NFTA_RULE_TABLE, of.table, LONGEST_NAME)
+    chain = attributes.name(nft.NFTA_RULE_CHAIN, of.chain, LONGEST_NAME)
+    return table + chain + attributes.be64(nft.NFTA_RULE_HANDLE, of.handle)
 
 
 def _dump_filter(dump_filter: DumpFilter) -> bytes:
@@ -164,6 +188,11 @@ def _dump_filter(dump_filter: DumpFilter) -> bytes:
 def _set_name(of: SetName) -> bytes:
     table = attributes.name(nft.NFTA_SET_ELEM_LIST_TABLE, of.table, LONGEST_NAME)
     return table + attributes.name(nft.NFTA_SET_ELEM_LIST_SET, of.name, LONGEST_NAME)
+
+
+def _rules_of(of: TableName) -> bytes:
+    """Return the attributes that nf_tables_dump_rules_start reads (net/netfilter/nf_tables_api.c)."""
+    return attributes.name(nft.NFTA_RULE_TABLE, of.table, LONGEST_NAME)
 
 
 def _ipset(of: SetName | None) -> bytes:

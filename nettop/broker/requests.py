@@ -24,7 +24,8 @@ class ReadRequest(Enum):
     EXPECT_STATS_CPU = "expect-stats-cpu"
     NFT_TABLES = "nft-tables"
     NFT_CHAINS = "nft-chains"
-    NFT_RULES = "nft-rules"
+    NFT_RULES = "nft-rules"  # `of_table`: those of one table
+    NFT_RULE = "nft-rule"  # the rules named in `of`
     NFT_SETS = "nft-sets"
     NFT_OBJECTS = "nft-objects"  # named counters, quotas, limits
     NFT_SET_ELEMENTS = "nft-set-elements"  # of one set or map: needs `of_set`
@@ -114,6 +115,24 @@ class SetName:
     family: int
     table: str
     name: str
+
+
+@dataclass(frozen=True, slots=True)
+class TableName:
+    """A table of nftables. `family` is NFPROTO_*."""
+
+    family: int
+    table: str
+
+
+@dataclass(frozen=True, slots=True)
+class RuleName:
+    """A rule of nftables. `family` is NFPROTO_*."""
+
+    family: int
+    table: str
+    chain: str
+    handle: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +266,8 @@ class SendRead:
     dump_filter: DumpFilter | None
     of_set: SetName | None
     of_route: RouteQuestion | None = None
+    of_table: TableName | None = None
+    of: tuple[RuleName, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

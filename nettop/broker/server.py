@@ -251,8 +251,10 @@ class Server:
         self._sequence = self._sequence + 1 & 0x7FFF_FFFF
         message = reads.read_bytes(request, dump_socket.protocol, self._sequence)
         with self._namespaces.inside(dump_socket.netns):  # some subsystems use the sender's namespace
+            began = time.thread_time_ns()
             dump_socket.sock.sendto(message, (0, 0))
-        return {"bytes": message.hex()}, ()
+            cost_ns = time.thread_time_ns() - began
+        return {"bytes": message.hex(), "cost_ns": cost_ns}, ()
 
     def _read_dumps(self, _id: int, request: requests.ReadDumps) -> Answer:
         began = time.thread_time_ns()

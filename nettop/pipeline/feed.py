@@ -58,6 +58,7 @@ class Feed:
     models: tuple[str, ...] = ()  # in the order of applying: keys of Engine.models
     flows: bool = False  # its rows are flows, to which the receive filter applies
     announces: Callable[[Batch], bool] | None = None  # whether a batch of events announces a change
+    parts_of: Callable[[Batch], frozenset[str]] | None = None  # those of `wakes` that these events are of; None: all
     links: bool = False  # its events are of devices too, which captures follow
     wakes: tuple[str, ...] = ()  # feeds to read again after a change or a loss
     rest_s: float = 0.0  # the shortest time between two changes that it reports

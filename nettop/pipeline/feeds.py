@@ -20,7 +20,7 @@ from nettop.sources import map_parts
 from nettop.sources.dumps import SHARE
 from nettop.sources.exchange import Round
 from nettop.sources.ipsets import IPSETS, IpsetDump
-from nettop.sources.netlink import commits
+from nettop.sources.nft_rules import ALL_RULES, NftRuleDump, changed_tables, commits
 from nettop.sources.nft_sets import SETS, NftSetDump
 
 EVENT_RCVBUF = 128 << 20  # bytes: a second and more of 100,000 conntrack events/s
@@ -211,6 +211,7 @@ NFT_EVENTS = Feed(
     decoder=lambda strings: NftDecoder(events=True),
     models=("rulesets",),
     announces=commits,
+    parts_of=changed_tables,
     wakes=("nft", "listing", "saves"),
     rest_s=0.2,
     rest_grows=True,
@@ -219,7 +220,7 @@ RULE_CHANGES = replace(
     NFT_EVENTS, wakes=("nft",), rest_grows=False
 )  # where models request the words of what has changed
 _TABLES = Round("nft-tables", (ReadRequest.NFT_TABLES,))
-_CHAINS, _RULES = Round("nft-chains", (ReadRequest.NFT_CHAINS,)), Round("nft-rules", (ReadRequest.NFT_RULES,))
+_CHAINS = Round("nft-chains", (ReadRequest.NFT_CHAINS,), rest_ns_a_byte=5_000)  # 5,000 of them: each 5 s
 _OBJECTS = Round("nft-objects", (ReadRequest.NFT_OBJECTS,))
 # Each named object becomes a value and a row (10,000 are 1 MB, 50 to 200 ms). Thousands of them are polled less often
 # than the rest: at most 2 % of a core at 100 ns a byte.
@@ -227,11 +228,12 @@ _FEW_OBJECTS = replace(_OBJECTS, rest_ns_a_byte=5_000)
 NFT = Feed(
     "nft",
     "nft",
-    rounds=(_TABLES, _CHAINS, _RULES, _TABLES, _FEW_OBJECTS),  # tables again: they must be those of the rules
-    polled=(_CHAINS, _RULES, _TABLES, _FEW_OBJECTS),  # chains too: the policy of a base chain has a counter
+    rounds=(_TABLES, _CHAINS, ALL_RULES, _TABLES, _FEW_OBJECTS),  # tables again: they must be those of the rules
+    polled=(_CHAINS, ALL_RULES, _TABLES, _FEW_OBJECTS),  # chains too: the policy of a base chain has a counter
     every_s=1.0,
     shown_in=frozenset({"chains", "matrix", "rules", "counters"}),
     unseen_s=OFTEN_S,
+    source=NftRuleDump,
     share=SHARE * 2 / 3,  # joining what has changed costs as much as reading it: 10,000 rules still come each second
     decoder=lambda strings: NftDecoder(),
     models=("counters", "rulesets"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -18,7 +18,8 @@ from nettop.pipeline.feed import Feed
 from nettop.pipeline.ingest import Plumbing
 from nettop.pipeline.source_thread import SourceThread
 from nettop.sources.dumps import DumpSource
-from nettop.sources.netlink import NetlinkEvents
+from nettop.sources.netlink import ALL_PARTS, NetlinkEvents
+from nettop.sources.nft_rules import NftRuleDump
 from nettop.sources.texts import TextSource
 
 if TYPE_CHECKING:
@@ -74,9 +75,9 @@ class LiveSources:
             threads = [self._running.pop(feed.name)[2] for feed in stopped if feed.name in self._running]
         self._plumbing.stop(threads)
 
-    def poke(self, *poked: Feed) -> None:
-        """Read these feeds again now, if they are running."""
-        self._poke(*(feed.name for feed in poked))
+    def poke(self, *poked: Feed, parts: Collection[str] = ALL_PARTS) -> None:
+        """Read these feeds, or parts of them, again now, if they are running."""
+        self._poke(*(feed.name for feed in poked), parts=parts)
 
     def want_texts(self, wanted: Collection[tuple[TextKind, tuple[str, str] | None]]) -> None:
         """Read these texts of rules when their share allows it; of nft's listing only the tables named."""
@@ -86,10 +87,14 @@ class LiveSources:
             if feed is not feeds.NFT_LISTING or len(parts) > _MAX_PARTS or "" in parts:
                 parts = ("",) if parts else ()
             _, source, thread = self._running.get(feed.name, (feed, None, None))
-            if isinstance(source, TextSource) and thread is not None:
-                source.want(parts)
-                if parts:
-                    thread.wake()
+            if isinstance(source, TextSource) and thread is not None and source.want(parts):
+                thread.wake()
+
+    def show_rules(self, rules: Sequence[tuple[str, str, str, int]]) -> None:
+        """Read the counters of these rules (family, table, chain, handle) first: they are on screen."""
+        _, source, thread = self._running.get(feeds.NFT.name, (None, None, None))
+        if isinstance(source, NftRuleDump) and thread is not None and source.show(rules):
+            thread.wake()
 
     def pace(self, visible: frozenset[str], recorded: bool, still: int = 0) -> None:
         """Set the pace of every feed, as Feed.polling() says. A feed that becomes visible is read at once.
@@ -156,7 +161,8 @@ class LiveSources:
         stream, seq = self._stream(feed), self._plumbing.seq
         announces = self._links if feed.links else feed.announces
         changed, rest_ns = partial(self._changed, feed), partial(self.rest_ns, feed)
-        source = NetlinkEvents(stream, sock, seq, announces, changed, rest_ns, feed.rest_grows)
+        parts_of = feed.parts_of or (lambda batch: ALL_PARTS)
+        source = NetlinkEvents(stream, sock, seq, announces, changed, rest_ns, feed.rest_grows, parts_of)
         thread = self._plumbing.start(source, feed.name, gather_ns=feed.gather_ns, drain_ns=0, stream=stream.id)
         self._add(feed, source, thread)
 
@@ -165,9 +171,9 @@ class LiveSources:
         self.captures.follow(batch)
         return True
 
-    def _changed(self, feed: Feed) -> None:
+    def _changed(self, feed: Feed, parts: frozenset[str]) -> None:
         """Read again what a change or a loss of a feed's events concerns."""
-        self._poke(*feed.wakes)
+        self._poke(*feed.wakes, parts=parts)
         if feed.links:
             self.captures.look()  # events that were lost may have been of devices
 
@@ -194,8 +200,10 @@ class LiveSources:
             if self._closed:
                 thread.stop()
 
-    def _poke(self, *names: str) -> None:
+    def _poke(self, *names: str, parts: Collection[str] = ALL_PARTS) -> None:
         for _, source, thread in [self._running[name] for name in names if name in self._running]:
-            if isinstance(source, (DumpSource, TextSource)):
+            if isinstance(source, DumpSource):
+                source.poke(parts)
+            elif isinstance(source, TextSource):
                 source.poke()
-                thread.wake()
+            thread.wake()

@@ -37,7 +37,7 @@ class KernelDump:
         self._socket = broker.netlink_socket(netns, NETLINK_NETFILTER)
         self._receiver = Receiver(0, self._socket, Counter64())
         try:
-            request = broker.request(self._socket, what, of_set=of_set)
+            request, _ = broker.request(self._socket, what, of_set=of_set)
         except BrokerError:
             self.close()
             raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import TypeVar
@@ -34,6 +34,7 @@ from nettop.session.sets import KernelSets
 from nettop.session.status import Capturing, DeviceChoice, Done, NetnsChoice, Status, TraceRequest
 from nettop.session.tracing import Tracer
 from nettop.session.visible_views import VisibleViews
+from nettop.sources.netlink import ALL_PARTS
 from nettop.text.sanitize import clean
 from nettop.text.units import clock
 
@@ -274,9 +275,11 @@ class LiveSession(Session):
         if (ended := self._tracer.look(engine, time.time_ns())) is not None:
             self._act(lambda: self._tracer.stop(ended), lambda error: None)
         sources = watched[0]
-        if engine.ruleset.wants_dump():
-            self._poke(sources, feeds.NFT, every_s=sources.rest_ns(feeds.NFT_EVENTS) / 1e9)
+        if engine.ruleset.dumps.are_old():
+            rest_s = sources.rest_ns(feeds.NFT_EVENTS) / 1e9
+            self._poke(sources, feeds.NFT, every_s=rest_s, parts=engine.ruleset.dumps.unread())
         sources.want_texts([*engine.ruleset.texts.wanted()])
+        sources.show_rules(engine.ruleset.on_screen if "rules" in self._visible.now() else ())
         if engine.ruleset.has_legacy():
             sources.watch(feeds.LEGACY_TEXTS)
         if self._saving.recorder is not None and engine.ruleset.texts.name_ipsets:
@@ -286,11 +289,13 @@ class LiveSession(Session):
         visible = not feeds.NAMESPACES.shown_in.isdisjoint(self._visible.now())
         host_map.serve(engine.host_map, visible or self._saving.recorder is not None)
 
-    def _poke(self, sources: LiveSources, *poked: Feed, every_s: float = 0.0) -> None:
+    def _poke(
+        self, sources: LiveSources, *poked: Feed, every_s: float = 0.0, parts: Collection[str] = ALL_PARTS
+    ) -> None:
         now, name = time.monotonic(), (sources.netns.handle, poked[0].name)
         if now - self._poked_at.get(name, -math.inf) >= max(every_s, POKE_EVERY_S):
             self._poked_at[name] = now
-            sources.poke(*poked)
+            sources.poke(*poked, parts=parts)
 
     def devices(self, deliver: Callable[[Sequence[DeviceChoice] | str], None]) -> None:
         """Deliver the devices of the watched namespaces. Those of the shown one that are up may be the usual ones."""

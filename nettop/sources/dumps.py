@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 
 from nettop.batch import Batch, Counter64, End, Item, Stream, StreamAdded
@@ -12,10 +12,11 @@ from nettop.broker.client import Broker
 from nettop.broker.requests import NetlinkSocket
 from nettop.errors import BrokerError
 from nettop.sources.exchange import Exchange, Round
-from nettop.sources.netlink import Receiver
+from nettop.sources.netlink import ALL_PARTS, Receiver
 
 SHARE = 0.03  # of a core, for one kind of dump: all polling must stay below 5 %
 _DOWNSTREAM = 1.6  # the cost of a dump with decoding and applying its rows, relative to receiving it
+_PARTS_DOWNSTREAM = 20  # the same for parts: a few rows that have changed are joined with all others
 _RETRIES_NS = (0, 200_000_000, 1_000_000_000)  # pauses before an incomplete dump is requested again
 _READ_NS = 10_000_000  # the longest time of one read while answers are queued
 _SECOND = 1_000_000_000
@@ -48,9 +49,11 @@ class DumpSource:
         self._todo: deque[Round] = deque()
         self._tries = 0
         self._announced = False
-        self._poked = True
-        self._busy_ns = 0  # the cost of the current turn
-        self._cost_ns: int | None = None  # of the turn before
+        self._pokes = deque((ALL_PARTS,))
+        self._of_parts = False  # the current turn
+        self._busy_ns = 0  # its cost
+        self._cost_ns: int | None = None  # of the turn of all rounds before
+        self._parts_cost_ns = 0  # of the turn before, if it was one of parts
         self._began_ns = self._next_ns = self._rest_until_ns = 0
         self._stretched_ns = 0  # the shortest interval that `share` allows, by the cost of the last turns
         self._unsettled: set[Round] = set()  # those that changes interrupted in the last turn, again and again
@@ -67,16 +70,16 @@ class DumpSource:
             return self._exchange.due_ns
         if self._todo:
             return self._next_ns
-        return min(self._turn_ns(), self._rest_until_ns) if self._poked else self._turn_ns()
+        return min(self._turn_ns(), self._rest_until_ns) if self._pokes else self._turn_ns()
 
     @property
     def cost_ns(self) -> int:
-        """The cost of the last turn, in time of our thread and of the broker's."""
-        return self._cost_ns or 0
+        """The cost of the last turn, for our thread and the broker's; of parts, for those that read them too."""
+        return self._parts_cost_ns or self._cost_ns or 0
 
-    def poke(self) -> None:
-        """Run all rounds now (after the current turn and a pause as long as its cost)."""
-        self._poked = True
+    def poke(self, parts: Iterable[str] = ALL_PARTS) -> None:
+        """Run all rounds, or those of these parts, now (after the current turn and a pause as long as its cost)."""
+        self._pokes.append(frozenset(parts))
 
     def pace(self, interval: float | None, polled: Sequence[Round]) -> None:
         """Poll these rounds every `interval` seconds from now on. Thread-safe, like poke()."""
@@ -120,14 +123,27 @@ class DumpSource:
         if self._todo:
             return
         now = time.monotonic_ns()
-        if self._poked and now >= self._rest_until_ns:
-            self._poked = False
-            self._todo.extend(self._rounds)
+        if self._pokes and now >= self._rest_until_ns:
+            rounds = self._rounds_of(frozenset[str]().union(*(self._pokes.popleft() for _ in range(len(self._pokes)))))
+            self._begin_turn(rounds, of_parts=rounds is not self._rounds)
         elif now >= self._turn_ns():
-            self._todo.extend(one for one in self._polled if now >= self._not_before_ns.get(one, 0))
-        if self._todo:
-            self._began_ns = self._next_ns = now
-            self._busy_ns = 0
+            self._begin_turn(self._rested(self._polled))
+
+    def _rested(self, rounds: Iterable[Round]) -> list[Round]:
+        """Return the rounds that may be polled again."""
+        now = time.monotonic_ns()
+        return [one for one in rounds if now >= self._not_before_ns.get(one, 0)]
+
+    def _begin_turn(self, rounds: Sequence[Round], of_parts: bool = False) -> None:
+        """Begin a turn of these rounds. That of parts does not count as one of all."""
+        now = time.monotonic_ns()
+        self._todo.extend(rounds)
+        self._next_ns, self._busy_ns, self._of_parts = now, 0, of_parts
+        self._began_ns = self._began_ns if of_parts else now
+
+    def _rounds_of(self, parts: Collection[str]) -> Sequence[Round]:
+        """Return the rounds that read these parts: all of them, unless a kind of dump has parts."""
+        return self._rounds
 
     def _continue(self, max_bytes: int) -> list[Item]:
         began = time.thread_time_ns()
@@ -169,9 +185,12 @@ class DumpSource:
         now = time.monotonic_ns()
         if self._interval_ns is None:
             return [End(self._stream.id, self._seq.next())]
+        self._rest_until_ns = now + self._busy_ns
+        self._parts_cost_ns = _PARTS_DOWNSTREAM * self._busy_ns if self._of_parts else 0
+        if self._of_parts:  # neither the time of the next turn nor its share depend on it
+            return []
         # One slow turn (the machine was busy, another dump held the broker) must not stop polling for the next minute.
         cost = self._busy_ns if self._cost_ns is None else min(self._busy_ns, self._cost_ns)
         self._cost_ns = self._busy_ns
         self._stretched_ns = int(cost * _DOWNSTREAM / self._share) if self._share else 0
-        self._rest_until_ns = now + self._busy_ns
         return []

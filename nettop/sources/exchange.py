@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from nettop.batch import Batch, Counter64, DumpMark, Item, NetlinkMeta
 from nettop.broker.client import Broker
-from nettop.broker.requests import DumpFilter, NetlinkSocket, Netns, ReadRequest, SetName
+from nettop.broker.requests import DumpFilter, NetlinkSocket, Netns, ReadRequest, RuleName, SetName, TableName
 from nettop.errors import BrokerError
-from nettop.linux.netlink import NLM_F_DUMP, NLM_F_DUMP_INTR, NLMSG_DONE, NLMSG_ERROR, NLMSG_HDRLEN
+from nettop.linux.netlink import NLM_F_DUMP, NLM_F_DUMP_INTR, NLMSG_DONE, NLMSG_ERROR, NLMSG_HDRLEN, messages
 from nettop.sources.netlink import Receiver
 
 _TRANSIENT = frozenset({0, errno.EBUSY, errno.EINTR, errno.EAGAIN, errno.ENOBUFS})
@@ -31,11 +31,13 @@ _TIMEOUT_NS = 5_000_000_000  # the kernel continues a dump inside our recv: it n
 
 @dataclass(frozen=True, slots=True)
 class ScopedRead:
-    """A read with its scope: the flows of a conntrack dump that a filter selects, or the elements of one set."""
+    """A read with its scope: flows that a filter selects, the elements of one set, or some rules of nftables."""
 
     what: ReadRequest
     dump_filter: DumpFilter | None = None
     of_set: SetName | None = None
+    of_table: TableName | None = None
+    of: tuple[RuleName, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +126,7 @@ class Exchange:
         return self._answered_ns + _TIMEOUT_NS if self._requested else 0
 
     def pop_sent_ns(self) -> int:
-        """Return the ns that the broker took for requests since the last call: its send runs a dump's first part."""
+        """Return the processor time of the broker for requests since the last call, in ns."""
         sent, self._sent_ns = self._sent_ns, 0
         return sent
 
@@ -171,12 +173,19 @@ class Exchange:
         read = self._remaining.pop(0)
         if isinstance(read, ReadRequest):
             read = ScopedRead(read)
-        began = time.monotonic_ns()
-        request = self._broker.request(self._socket, read.what, dump_filter=read.dump_filter, of_set=read.of_set)
-        flags, self._sequence = struct.unpack_from("=HI", request, 6)  # nlmsg_flags, nlmsg_seq
+        request, cost_ns = self._broker.request(
+            self._socket,
+            read.what,
+            dump_filter=read.dump_filter,
+            of_set=read.of_set,
+            of_table=read.of_table,
+            of=read.of,
+        )
+        *_, (_, at, _) = messages(request)  # the last one's answer ends it
+        flags, self._sequence = struct.unpack_from("=HI", request, at + 6)  # nlmsg_flags, nlmsg_seq
         self._is_dump = flags & NLM_F_DUMP == NLM_F_DUMP
         self._requested, self._answered_ns = True, time.monotonic_ns()
-        self._sent_ns += self._answered_ns - began
+        self._sent_ns += cost_ns
         return outgoing(self._stream, self._seq, request)
 
     def _end(self) -> Item:

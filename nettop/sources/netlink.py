@@ -18,8 +18,6 @@ import numpy as np
 from nettop.batch import Batch, Counter64, Counters, Gap, Item, NetlinkMeta, Stream, StreamAdded
 from nettop.broker.requests import NetlinkSocket
 from nettop.kinds import GapReason
-from nettop.linux.nf_tables import NFT_MSG_NEWGEN
-from nettop.linux.nfnetlink import NFNL_SUBSYS_NFTABLES
 from nettop.linux.socket import SK_MEMINFO_DROPS, SK_MEMINFO_RMEM_ALLOC, SK_MEMINFO_VARS, SO_MEMINFO
 from nettop.sources.datagrams import Received, Slots, joined
 
@@ -30,7 +28,7 @@ _MIN_TRUESIZE = 768
 _MAX_TRUESIZE = 2304
 _STABLE_NS = 100_000_000
 _FIRST_REST_NS = 200_000_000
-_NEWGEN = NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWGEN  # the last message of every commit
+ALL_PARTS = frozenset({""})  # instead of the names of the parts that have changed
 
 
 class Receiver:
@@ -173,6 +171,7 @@ class NetlinkEvents:
     With `announces`, `changed` is called on the source's thread after a read with a Gap or a batch that announces a
     change, and then not again for `rest_ns()`: further changes in that time are reported once, at its end. `grows`: the
     first rests are short, each twice as long as the one before, so that a few changes in a row are all reported soon.
+    Its argument has the parts that `parts_of` finds in the batches; after a Gap: ALL_PARTS.
     """
 
     def __init__(
@@ -181,9 +180,10 @@ class NetlinkEvents:
         netlink_socket: NetlinkSocket,
         seq: Counter64,
         announces: Callable[[Batch], bool] | None = None,
-        changed: Callable[[], None] = lambda: None,
+        changed: Callable[[frozenset[str]], None] = lambda parts: None,
         rest_ns: Callable[[], int] = lambda: 0,
         grows: bool = False,
+        parts_of: Callable[[Batch], frozenset[str]] = lambda batch: ALL_PARTS,
     ) -> None:
         self._stream = stream
         self._seq = seq
@@ -191,6 +191,7 @@ class NetlinkEvents:
         self._announced = False
         self._changed, self._announces, self._rest_ns, self._grows = changed, announces, rest_ns, grows
         self._pending = False  # a change that `changed` was not called for yet
+        self._parts_of, self._parts = parts_of, frozenset[str]()  # of the batches since that call
         self._rest_until_ns = self._last_rest_ns = 0
 
     def fileno(self) -> int:
@@ -222,20 +223,16 @@ class NetlinkEvents:
         announces = self._announces
         if announces is None:
             return items
-        self._pending |= self._receiver.pop_lossy()
-        self._pending |= any(isinstance(item, Batch) and announces(item) for item in items)
+        lossy = self._receiver.pop_lossy()
+        batches = [item for item in items if isinstance(item, Batch)]
+        self._pending |= lossy or any(announces(batch) for batch in batches)
+        self._parts = self._parts.union(ALL_PARTS if lossy else (), *map(self._parts_of, batches))
         now = time.monotonic_ns()
         if self._pending and now >= self._rest_until_ns:
             self._pending, most_ns = False, self._rest_ns()
             longer_ns = 2 * self._last_rest_ns if now - self._rest_until_ns < most_ns else 0
             self._last_rest_ns = min(most_ns, max(_FIRST_REST_NS, longer_ns)) if self._grows else most_ns
             self._rest_until_ns = now + self._last_rest_ns
-            self._changed()
+            parts, self._parts = self._parts, frozenset()
+            self._changed(parts)
         return items
-
-
-def commits(batch: Batch) -> bool:
-    """Return whether a batch of nftables events has an NFT_MSG_NEWGEN, the only message in its datagram."""
-    words = np.frombuffer(batch.buf, np.uint16)
-    whole = batch.off[batch.caplen >= 16]  # struct nlmsghdr; nlmsg_type at byte 4
-    return bool(np.any(words[(whole >> 1) + 2] == _NEWGEN))

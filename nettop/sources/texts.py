@@ -77,9 +77,13 @@ class TextSource:
         """Read all texts again. Thread-safe; the thread that waits on due_ns() must be woken after it."""
         self._poked = True
 
-    def want(self, parts: tuple[str, ...]) -> None:
-        """Read these parts (GetText.part) in the next turn, and no others wanted before. Thread-safe as poke()."""
-        self._wanted = parts
+    def want(self, parts: tuple[str, ...]) -> bool:
+        """Read these parts (GetText.part) in the next turn, and no others wanted before. Thread-safe as poke().
+
+        Return whether others are wanted than before.
+        """
+        before, self._wanted = self._wanted, parts
+        return before != parts
 
     def pace(self, interval: float | None) -> None:
         """Set the seconds between turns. Thread-safe, like poke()."""

@@ -10,10 +10,10 @@ import os
 import sys
 import threading
 import time
-from dataclasses import replace
+from collections.abc import Sequence
 
 from nettop.broker.start import start
-from nettop.model.table import Snapshot, ViewSpec
+from nettop.model.table import Row, Snapshot, ViewSpec
 from nettop.session.live import LiveSession
 from tests.bench.measure import load_of
 
@@ -33,19 +33,34 @@ def main(netns: str, rules: int, seconds: float, waits: bool) -> dict[str, float
             if waits:
                 print("drawn", flush=True)
                 sys.stdin.readline()
-            threading.Event().wait(min(2.0, seconds))
+            watching = threading.Thread(target=_watch, args=(session, ended := threading.Event()))
+            watching.start()
+            ended.wait(min(2.0, seconds))
             load = load_of(os.getpid(), seconds)
+            ended.set()
+            watching.join()
             return {"drawn": drawn - connected, "with_broker": drawn - began, "load": load}
         finally:
             session.close()
 
 
+def _watch(session: LiveSession, ended: threading.Event) -> None:
+    """Request the chains and the rules of the first each second, as screens do: others are polled less often."""
+    while not ended.wait(1.0):
+        _rules(session, _chains(session)[0])
+
+
+def _chains(session: LiveSession) -> Sequence[Row]:
+    return _ask(session, "chains", ViewSpec(session.views["chains"].default_columns, height=HEIGHT)).rows
+
+
+def _rules(session: LiveSession, chain: Row) -> Snapshot:
+    return _ask(session, "rules", ViewSpec(session.views["rules"].default_columns, height=HEIGHT, scope=chain.ident))
+
+
 def _drawn(session: LiveSession, rules: int) -> bool:
-    chains = _ask(session, "chains", ViewSpec(session.views["chains"].default_columns, height=HEIGHT))
-    columns = session.views["rules"].default_columns
-    spec = ViewSpec(columns, height=HEIGHT)
-    shown = [_ask(session, "rules", replace(spec, scope=row.ident)) for row in chains.rows]
-    words = columns.index("rule")
+    shown = [_rules(session, chain) for chain in _chains(session)]
+    words = session.views["rules"].default_columns.index("rule")
     large = [one for one in shown if one.total >= rules // 2]
     have_words = all("tcp" in row.cells[words] for one in large for row in one.rows)
     return sum(one.total for one in large) >= rules and have_words

@@ -505,9 +505,9 @@ def test_a_change_is_noticed_and_its_text_asked_for_again(here: Watch) -> None:
             here.ruleset.apply(decoded, time.time_ns())
     generation = here.ruleset.generation
     assert generation is not None and generation.process == "nft"
-    assert here.ruleset.wants_text() and here.ruleset.wants_dump() and here.ruleset.stale()
+    assert here.ruleset.wants_text() and here.ruleset.dumps.are_old() and here.ruleset.stale()
     here.look()
-    assert not here.ruleset.wants_text() and not here.ruleset.wants_dump() and not here.ruleset.stale()
+    assert not here.ruleset.wants_text() and not here.ruleset.dumps.are_old() and not here.ruleset.stale()
     assert [rule["text"] for rule in here.rule_objects("nft")] == [
         "counter packets 0 bytes 0 accept", "udp dport 53 counter packets 0 bytes 0 drop",
     ]  # fmt: skip

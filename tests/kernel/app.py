@@ -64,7 +64,7 @@ def dump(broker: Broker, netns: Netns, _plan: dict[str, Any]) -> None:
         ours.settimeout(30)
         count = count_flows(broker, sock, ours)
         try:
-            ours.sendto(broker.request(sock, ReadRequest.CONNTRACK_STATS), (0, 0))
+            ours.sendto(broker.request(sock, ReadRequest.CONNTRACK_STATS)[0], (0, 0))
         except PermissionError:
             refused = True
         else:

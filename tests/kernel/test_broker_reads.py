@@ -7,6 +7,7 @@ import re
 import socket
 import struct
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from pyroute2 import IPRoute
@@ -15,11 +16,15 @@ from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
+from nettop.batch import Batch, Counter64
 from nettop.broker.client import Broker
 from nettop.broker.identity import can_change_ids
-from nettop.broker.requests import DumpFilter, Netns, ReadRequest, SetName
+from nettop.broker.requests import DumpFilter, Netns, ReadRequest, RuleName, SetName, TableName
+from nettop.decode.nftables.decoder import NftDecoder
 from nettop.errors import BrokerError
 from nettop.linux.netlink import NETLINK_NETFILTER, NETLINK_ROUTE
+from nettop.sources.exchange import Exchange, Round, ScopedRead
+from nettop.sources.netlink import Receiver
 from tests.kernel.app import ROUTE_DUMPS, message_types
 from tests.kernel.namespaces import Lab, poll, run_in
 from tests.kernel.processes import App
@@ -146,8 +151,69 @@ def test_reads_that_make_no_sense_are_refused(
     sock = broker.netlink_socket(broker.netns(""), protocol)
     with pytest.raises(BrokerError, match="not on the list"):
         broker.request(sock, what, dump_filter=dump_filter, of_set=of_set)
-    assert broker.request(sock, ReadRequest.RTNL_LINKS if protocol == NETLINK_ROUTE else ReadRequest.NFT_TABLES)
+    assert broker.request(sock, ReadRequest.RTNL_LINKS if protocol == NETLINK_ROUTE else ReadRequest.NFT_TABLES)[0]
     os.close(sock.fd)
+
+
+@pytest.mark.parametrize(
+    ("what", "scope"),
+    [
+        (ReadRequest.NFT_CHAINS, {"of_table": TableName(2, "t")}),
+        (ReadRequest.NFT_RULES, {"of_table": TableName(2, "")}),
+        (ReadRequest.NFT_RULES, {"of_table": TableName(256, "t")}),
+        (ReadRequest.NFT_RULES, {"of_table": TableName(2, "t" * 256)}),
+        (ReadRequest.NFT_RULES, {"of": (RuleName(2, "t", "c", 1),)}),
+        (ReadRequest.NFT_RULE, {}),
+        (ReadRequest.NFT_RULE, {"of": (RuleName(2, "t", "", 1),)}),
+        (ReadRequest.NFT_RULE, {"of": (RuleName(2, "t", "c", -1),)}),
+        (ReadRequest.NFT_RULE, {"of": (RuleName(2, "t", "c", 1 << 64),)}),
+        (ReadRequest.NFT_RULE, {"of": tuple(RuleName(2, "t", "c", handle) for handle in range(300))}),
+    ],
+)
+def test_rules_that_cannot_be_named_are_refused(broker: Broker, what: ReadRequest, scope: dict[str, Any]) -> None:
+    sock = broker.netlink_socket(broker.netns(""), NETLINK_NETFILTER)
+    with pytest.raises(BrokerError, match="not on the list"):
+        broker.request(sock, what, **scope)
+    os.close(sock.fd)
+
+
+def test_the_rules_of_one_table_and_single_ones_are_those_that_nft_lists(broker: Broker, lab: Lab) -> None:
+    ns = lab.netns()
+    rules = "".join(f"add rule ip t c tcp dport {port} counter\nadd rule ip other c drop\n" for port in range(1, 1001))
+    tables = "".join(f"add table ip {name}\nadd chain ip {name} c\n" for name in ("t", "other"))
+    run_in(ns, "nft", "-f", "-", stdin=tables + rules)
+    handle = broker.netns(ns)
+    listed = [
+        int(found)
+        for found in re.findall(r"# handle (\d+)$", run_in(ns, "nft", "-a", "list", "chain", "ip", "t", "c"), re.M)
+    ]
+    of_table = rule_handles(broker, handle, ReadRequest.NFT_RULES, of_table=TableName(2, "t"))
+    assert of_table == listed[1:], "the first is the handle of the chain"
+    asked = [listed[at] for at in (500, 3, 999)]
+    run_in(ns, "nft", "delete", "rule", "ip", "t", "c", "handle", str(asked[-1]))
+    named = tuple(RuleName(2, "t", "c", one) for one in asked)
+    assert rule_handles(broker, handle, ReadRequest.NFT_RULE, of=named) == asked[:2], "the last one is gone"
+    assert rule_handles(broker, handle, ReadRequest.NFT_RULES, of_table=TableName(10, "t")) == []
+
+
+def rule_handles(broker: Broker, ns: Netns, what: ReadRequest, **scope: Any) -> list[int]:
+    """The handles of the rules in the answers, which end as a source's do."""
+    sock = broker.netlink_socket(ns, NETLINK_NETFILTER)
+    receiver = Receiver(1, sock, Counter64())
+    exchange = Exchange(1, broker, sock, receiver, Counter64())
+    items = exchange.begin(Round("rules", (ScopedRead(what, **scope),)))
+    poll(lambda: items.extend(exchange.read(1 << 20)) or not exchange.active, what="the end of the answers")
+    exchange.close()
+    receiver.close()
+    broker.release(sock)
+    decode = NftDecoder()
+    return [
+        rule.handle
+        for item in items
+        if isinstance(item, Batch)
+        for block in decode(item).blocks
+        for rule in block.rules
+    ]
 
 
 def test_the_elements_are_those_of_the_named_set(broker: Broker, lab: Lab) -> None:

@@ -315,6 +315,32 @@ def test_nft_dumps_come_table_by_table_and_again_after_a_commit(broker: Broker, 
     assert message_types(again).count(0xA03) == 2
 
 
+def test_a_commit_has_only_the_rules_of_its_tables_read_again(broker: Broker, tracking: tuple[str, str]) -> None:
+    _, b = tracking
+    run_in(b, "nft", "-f", "-", stdin="add table inet own\nadd chain inet own c\nadd set inet own s { type mark; }\n")
+    ns = broker.netns(b)
+    listening = broker.netlink_socket(ns, NETLINK_NETFILTER, feeds.NFT_EVENTS.groups)
+    source = opened_dump(replace(feeds.NFT, every_s=3600.0), broker, ns)
+    stream, row = feeds.NFT_EVENTS.new_stream(5, ns.label), feeds.NFT_EVENTS
+    heard = NetlinkEvents(stream, listening, Counter64(), row.announces, source.poke, parts_of=row.parts_of)
+    turns = []
+    try:
+        read_until(source, lambda items: ended(items, 5))
+        for commit in ("add rule inet own c accept", "add element inet own s { 1 }", "delete table inet own"):
+            run_in(b, "nft", commit)
+            read_until(heard, lambda items: count(items) >= 1)
+            turn = read_until(
+                source, lambda items: "nft-objects" in [mark.what for mark in marks(items) if not mark.begin]
+            )
+            turns.append([mark.what for mark in marks(turn) if mark.begin])
+    finally:
+        source.close()
+        heard.close()
+    others = ["nft-tables", "nft-chains", "nft-tables", "nft-objects"]
+    of_table = [*others[:2], "nft-rules inet own", *others[2:]]
+    assert turns == [of_table, others, of_table]
+
+
 def test_a_few_commits_in_a_row_are_reported_soon_and_continuous_ones_seldom(broker: Broker, lab: Lab) -> None:
     ns, reported = lab.netns("row"), list[float]()
     run_in(ns, "nft", "add table ip t")
@@ -322,7 +348,7 @@ def test_a_few_commits_in_a_row_are_reported_soon_and_continuous_ones_seldom(bro
     announces, minute = feeds.NFT_EVENTS.announces, 60_000_000_000
     stream = feeds.NFT_EVENTS.new_stream(5, ns)
     heard = NetlinkEvents(
-        stream, listening, Counter64(), announces, lambda: reported.append(time.monotonic()), lambda: minute, True
+        stream, listening, Counter64(), announces, lambda parts: reported.append(time.monotonic()), lambda: minute, True
     )
     heard.read(1 << 20)
 

@@ -64,6 +64,17 @@ def reworded(commits: Collection[NftCommit]) -> set[tuple[str, str]] | None:
     return tables.union(*(commit.flowtables for commit in commits))
 
 
+def changed_tables(commits: Collection[NftCommit]) -> set[tuple[str, str]] | None:
+    """Return the tables (family, name) whose rules these commits added, replaced or deleted; None: any may be."""
+    if not commits or any(len(commit.changes) >= _MAX_CHANGES for commit in commits):
+        return None
+    found = set()
+    for one in (change.what for commit in commits for change in commit.changes):
+        if not isinstance(one, NftChain):
+            found.add((one.family, one.name if isinstance(one, NftTable) else one.table))
+    return found
+
+
 class CommitDecoder:
     """Collects the events of a commit, which may come in several batches."""
 

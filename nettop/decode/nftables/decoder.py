@@ -19,7 +19,7 @@ from nettop.decode.nftables import objects
 from nettop.decode.nftables.commits import CommitDecoder, NftCommit
 from nettop.decode.nftables.objects import Generation, NftChain, NftObject, NftTable
 from nettop.decode.nftables.rule_shapes import RuleShapes
-from nettop.decode.nftables.rules import NftRule, RuleOffsets
+from nettop.decode.nftables.rules import NftRule, RuleOffsets, Rules
 from nettop.decode.nftables.sets import NftSet
 from nettop.linux import netlink as nl
 from nettop.linux import nf_tables as nft
@@ -29,6 +29,7 @@ from nettop.linux.nfnetlink import NFGEN_LENGTH, NFNL_SUBSYS_NFTABLES
 _BODY = NLMSG_HDRLEN + NFGEN_LENGTH
 _RULE_TYPE = NFNL_SUBSYS_NFTABLES << 8 | nft.NFT_MSG_NEWRULE
 _MAX_OBJECTS = 50_000  # that are cached
+_MAX_REQUESTS = 20  # whose last dumps are cached: of all rules, of a few tables, and of the rules on screen
 _CACHE_LIMIT = 64 << 20  # bytes of cached datagrams: about 100,000 rules
 
 
@@ -39,7 +40,7 @@ class RuleBlock:
     `packets` and `bytes` are those of the last counter expression of each rule: the one nearest to its verdict.
     """
 
-    rules: tuple[NftRule, ...]
+    rules: Rules
     counted: NDArray[np.bool_]
     packets: NDArray[np.uint64]
     bytes: NDArray[np.uint64]
@@ -65,7 +66,7 @@ class NftDecoded:
 class _RuleLayout:
     wiped: bytes  # the datagram with all variable bytes set to zero
     wipe: NDArray[np.int64]  # indices of its 16-bit halves that vary
-    rules: tuple[NftRule, ...]
+    rules: Rules
     counted: NDArray[np.bool_]
     octets_at: NDArray[np.int64]  # index of the 32-bit word at which each rule's value begins; 0: not counted
     packets_at: NDArray[np.int64]
@@ -104,7 +105,12 @@ def _layout(data: bytes, found: _DatagramRules) -> _RuleLayout:
     words = np.array(at, dtype=np.int64).reshape(-1, 2) // 4
     counted = np.array([bool(offsets.counters) for offsets in found.offsets], dtype=np.bool_)
     ends = nl.NLMSGHDR.unpack_from(data, found.heads[-1])[1] == nl.NLMSG_DONE
-    return _RuleLayout(_wiped(data, wipe), wipe, tuple(found.rules), counted, words[:, 0], words[:, 1], ends)
+    return _RuleLayout(_wiped(data, wipe), wipe, Rules(found.rules), counted, words[:, 0], words[:, 1], ends)
+
+
+def _scope(request: bytes) -> bytes:
+    """Return the family and attributes of the request for a dump, or b"" for single rules."""
+    return request[NLMSG_HDRLEN:] if nl.NLMSGHDR.unpack_from(request)[2] & nl.NLM_F_DUMP else b""
 
 
 def _key(data: bytes) -> bytes | None:
@@ -137,7 +143,8 @@ class NftDecoder:
     def __init__(self, events: bool = False) -> None:
         self._events = events
         self._layouts: dict[bytes, _RuleLayout] = {}  # of the current dump
-        self._old_layouts: dict[bytes, _RuleLayout] = {}  # of the previous dump
+        self._old_layouts: dict[bytes, dict[bytes, _RuleLayout]] = {}  # of the previous dumps, by their requests
+        self._request = b""  # family and attributes of the request for the current dump
         self._size = 0
         self._shapes = RuleShapes()
         self._objects: dict[bytes, NftObject] = {}  # of the current dump, by their bytes: most do not change
@@ -149,7 +156,10 @@ class NftDecoder:
         out, errors = NftDecoded(batch.stream), ErrorRows()
         outgoing = batch.meta.outgoing if isinstance(batch.meta, NetlinkMeta) else np.zeros(len(batch), np.bool_)
         for i in range(len(batch)):
-            if not outgoing[i]:
+            if outgoing[i]:
+                self._end_rule_dump()  # single rules have no NLMSG_DONE
+                self._request = _scope(batch.record(i))
+            else:
                 for bad in self._datagram(batch.record(i), int(batch.ts_ns[i]), out):
                     errors.add(i, int(batch.off[i]) + bad.offset, bad.code)
         out.errors = errors.merged()
@@ -157,7 +167,8 @@ class NftDecoder:
 
     def _datagram(self, data: bytes, ts_ns: int, out: NftDecoded) -> list[MalformedError]:
         key, bad = _key(data), list[MalformedError]()
-        layout = None if key is None else self._layouts.get(key) or self._old_layouts.get(key)
+        old = self._old_layouts.get(self._request, {})
+        layout = None if key is None else self._layouts.get(key) or old.get(key)
         if layout is None or _wiped(data, layout.wipe) != layout.wiped:
             layout, repeatable, bad = self._walk(data, ts_ns, out)
             if not repeatable:
@@ -175,9 +186,12 @@ class NftDecoder:
             self._end_rule_dump()
 
     def _end_rule_dump(self) -> None:
-        """Drop the layouts of the previous dump, and make those of the current one the previous ones."""
+        """Drop the layouts of the previous such dump, and make those of the current one the previous ones."""
         if self._layouts:
-            self._old_layouts, self._layouts, self._size = self._layouts, {}, 0
+            self._old_layouts.pop(self._request, None)
+            self._old_layouts[self._request], self._layouts, self._size = self._layouts, {}, 0
+            if len(self._old_layouts) > _MAX_REQUESTS:
+                del self._old_layouts[next(iter(self._old_layouts))]
 
     def _walk(self, data: bytes, ts_ns: int, out: NftDecoded) -> tuple[_RuleLayout | None, bool, list[MalformedError]]:
         """Walk the messages. Return the layout of their rules if there are any, whether to cache it, and the errors."""

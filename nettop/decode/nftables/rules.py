@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import groupby
+from operator import attrgetter
 
 from nettop.decode.nftables.objects import user_comment
 from nettop.decode.nftables.xtables import TABLES, Expression, is_printable
@@ -34,6 +37,24 @@ class NftRule:
     counters: int = 0  # counter expressions in it
     unconditional: bool = False  # no expression keeps a packet from its last verdict
     counts_matches: bool = True  # nothing after the last counter can keep a packet from the verdict
+
+
+_chain_of = attrgetter("family", "table", "chain")
+
+
+class Rules(tuple[NftRule, ...]):
+    """The rules of one datagram, in dump order, and what their reader needs of all of them, found once."""
+
+    @cached_property
+    def chains(self) -> list[tuple[tuple[str, str, str], int]]:
+        """The chains (family, table, name), each with the number of its rules that follow one another."""
+        return [(chain, len(list(rules))) for chain, rules in groupby(map(_chain_of, self))]
+
+    @cached_property
+    def multiline(self) -> frozenset[str]:
+        """The comments and log prefixes with a newline in them."""
+        strings = {string for rule in self for string in (rule.comment, *rule.log_prefixes)}
+        return frozenset(string for string in strings if string and "\n" in string)
 
 
 @dataclass(slots=True)

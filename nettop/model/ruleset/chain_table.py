@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,14 +15,22 @@ from nettop.model.ruleset.findings import ChainFindings
 from nettop.model.ruleset.hooks import hook_rank
 from nettop.model.ruleset.merge import LEGACY, ChainView
 from nettop.model.ruleset.order import PROVEN, UNKNOWN, is_dormant, runs_at, ties, traversal
-from nettop.model.ruleset.rule_tree import filtered, jumpers, own_cells, reached
+from nettop.model.ruleset.rule_tree import RuleRow, filtered, jumpers, own_cells, reached
 from nettop.model.ruleset.ruleset import Ruleset
-from nettop.model.ruleset.shares import Entered, entered, entries_of
+from nettop.model.ruleset.shares import Entered, EntriesFinder, entered
 from nettop.model.table import Cell, Column, Detail, Line, Row, Snapshot, SortKey, ViewSpec
 from nettop.model.window import Match, OrderCache, value_keys
 from nettop.text.units import clock, plural
 
 _COUNTED = ("packets", "bytes", "rate")
+
+
+class _Size(NamedTuple):
+    """The number of rules and of chains in the tree of a chain."""
+
+    tree: list[RuleRow]
+    rules: int
+    chains: int
 
 
 class ChainTable:
@@ -54,8 +62,9 @@ class ChainTable:
         self._index: dict[int, int] = {}  # by ident
         self._tied: dict[int, str] = {}
         self._jumped: dict[int, list[int]] = {}
-        self._sizes: dict[int, tuple[int, int]] = {}
-        self.entries = entries_of(ruleset.picture)
+        self._sizes: dict[int, _Size] = {}
+        self._finder = EntriesFinder()
+        self.entries = self._finder.of(ruleset.picture)
         self._entered: list[Entered] = []
         self._counted = (-1, -1)  # versions of layout and counters that `_entered` is of
 
@@ -85,13 +94,17 @@ class ChainTable:
         self._natural = [i for i in traversal(picture) if picture.chains[i].hook is not None or i not in below]
         self._index = {chain.ident: i for i, chain in enumerate(picture.chains)}
         self._tied = ties(picture)
-        self._sizes = {i: self._size(i) for i in self._natural}
-        self.entries = entries_of(picture)
+        self._sizes = {i: self._size(i, ruleset.tree(i)) for i in self._natural}
+        self.entries = self._finder.of(picture)
         self._layout = ruleset.layout_version
 
-    def _size(self, index: int) -> tuple[int, int]:
-        rows = [row for row in self._ruleset.tree(index) if row.rule is not None]
-        return len(rows), len({row.chain for row in rows} | {index})
+    def _size(self, index: int, tree: list[RuleRow]) -> _Size:
+        """Return the size of a chain's tree, which is the same object while its chains do not change."""
+        known = self._sizes.get(index)
+        if known is not None and known.tree is tree:
+            return known
+        rows = [row for row in tree if row.rule is not None]
+        return _Size(tree, len(rows), len({row.chain for row in rows} | {index}))
 
     def entered(self, index: int) -> Entered:
         """Return what entered a chain."""
@@ -112,7 +125,7 @@ class ChainTable:
         if key == "hook":
             return hook_rank(chain.hook)
         if key == "rules":
-            return self._sizes[index][0]
+            return self._sizes[index].rules
         plain = {"chain": chain.name, "device": ",".join(chain.devices)}
         return plain[key] if key in plain else getattr(chain, key, None)
 
@@ -131,7 +144,7 @@ class ChainTable:
             "type": (words.type_text(chain), "nat" if chain.type == "nat" else ""),
             "policy": (chain.policy or "", words.verdict_role(chain.policy or "")),
             "device": (",".join(chain.devices), "accent"),
-            "rules": (str(self._sizes[index][0]), "number"),
+            "rules": (str(self._sizes[index].rules), "number"),
             "packets": (found.text(found.packets), "number" if found.packets else "dim"),
             "rate": (found.text(found.rate), "number" if found.rate else "dim"),
             "backend": (chain.backend, "dim"),
@@ -223,7 +236,7 @@ class ChainTable:
         """Return `inet fw forward   nft   priority 0 filter   policy drop   14 rules in 3 chains   39k pkt/s`."""
         self._prepare()
         chain = self._ruleset.picture.chains[index]
-        rules, chains = self._sizes.get(index) or self._size(index)
+        _, rules, chains = self._size(index, self._ruleset.tree(index))
         line: list[Cell] = [(words.chain_path(chain), "accent"), (f"   {chain.backend}", "dim")]
         if chain.hook is not None:
             line.append((f"   {chain.hook} {words.priority_text(chain, self._tied.get(index, ''))}", "number"))

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import groupby
-from operator import attrgetter
 from typing import NamedTuple
 
+import numpy as np
+
+from nettop.batch import Array
 from nettop.decode.nftables.iptables_save import SavedChain, SavedRule, SavedRuleset
 from nettop.decode.nftables.listing import ChainKey, ListedRule, jumps
 from nettop.decode.nftables.objects import NftChain, NftObject, NftTable
-from nettop.decode.nftables.rules import NftRule
+from nettop.decode.nftables.rules import NftRule, Rules
 from nettop.kinds import TRACE_PREFIX
 from nettop.model.ruleset import hooks
 from nettop.model.ruleset.sets.contents import Sets
@@ -77,7 +78,8 @@ class Raw:
 
     tables: list[NftTable] = field(default_factory=list)
     chains: list[NftChain] = field(default_factory=list)
-    rules: list[NftRule] = field(default_factory=list)
+    datagrams: list[Rules] = field(default_factory=list)
+    rules: list[NftRule] = field(default_factory=list)  # of these datagrams
     objects: list[NftObject] = field(default_factory=list)
     # Handles of the tables when the rules were dumped: with those of rules, the keys of words. None: not known.
     handles: dict[tuple[str, str], int | None] = field(default_factory=dict)
@@ -98,10 +100,12 @@ class Picture:
     rules: list[RuleView] = field(default_factory=list)
     by_name: dict[tuple[str, str, str, str], int] = field(default_factory=dict)  # (*table_key, chain) → index
     raw_cells: list[int] = field(default_factory=list)  # cell of each raw rule in dump order; -1: its chain is unknown
-    chain_of_cell: list[int] = field(default_factory=list)  # index of the chain each cell belongs to
+    chain_of_cell: Array = field(default_factory=lambda: np.empty(0, np.int64))  # index of the chain of each cell
+    chain_rules: list[list[RuleView]] = field(default_factory=list)  # by chain; the same object while none changes
     missing_texts: int = 0  # rules whose text is not known
     proven: set[tuple[int, int]] = field(default_factory=set)  # tied chains (idents) that a packet met in this order
     hooked: frozenset[tuple[object, ...]] = frozenset()  # what registers a hook: while it is equal, so is that order
+    _cells: dict[ChainKey, dict[int | None, int]] = field(default_factory=dict)  # by chain and handle, once looked up
 
     def idents(self) -> list[int]:
         """Return the ident of the rule or chain of each cell."""
@@ -123,6 +127,18 @@ class Picture:
     def rules_of(self, chain: ChainView) -> list[RuleView]:
         """Return the rules of a chain, in order."""
         return self.rules[chain.first : chain.first + chain.count]
+
+    def cells_of(self, rules: Rules) -> list[int]:
+        """Return the cell of each of these rules of the kernel; -1: it is not known (yet)."""
+        cells: list[int] = []
+        for chain, count in rules.chains:
+            if chain not in self._cells:
+                known = self.chain(*chain, legacy=False)
+                self._cells[chain] = (
+                    {one.handle: cell for cell, one in enumerate(self.rules_of(known), known.first)} if known else {}
+                )
+            cells += [self._cells[chain].get(rule.handle, -1) for rule in rules[len(cells) : len(cells) + count]]
+        return cells
 
     def targets(self, rule: RuleView) -> Iterator[int]:
         """Yield the chains (indices) that a rule jumps or goes to."""
@@ -173,18 +189,21 @@ class RuleIdents:
         self.chains, self._used_chains = self._used_chains, {}
 
 
-_chain_of, _identity = attrgetter("family", "table", "chain"), attrgetter("family", "table", "handle")
-
-
 def _by_chain(raw: Raw) -> dict[ChainKey, list[int]]:
     """Return the indexes in raw.rules by chain. An interrupted dump may have a rule twice."""
-    once: dict[tuple[str, str, int], int] = {}
-    for index, identity in enumerate(map(_identity, raw.rules) if raw.interrupted else ()):
-        once.setdefault(identity, index)
-    chains, found = list(map(_chain_of, raw.rules)), dict[ChainKey, list[int]]()
-    for chain, members in groupby(once.values() or range(len(chains)), chains.__getitem__):
-        found.setdefault(chain, []).extend(members)
-    return found
+    found, at = dict[ChainKey, list[int]](), 0
+    for chain, count in (run for rules in raw.datagrams for run in rules.chains):
+        found.setdefault(chain, []).extend(range(at, at + count))
+        at += count
+    return {chain: _once(raw, members) for chain, members in found.items()} if raw.interrupted else found
+
+
+def _once(raw: Raw, members: list[int]) -> list[int]:
+    """Return the indexes in raw.rules without those of rules that came before."""
+    once: dict[int, int] = {}
+    for index in members:
+        once.setdefault(raw.rules[index].handle, index)
+    return list(once.values())
 
 
 def _builtin(chain: NftChain) -> bool:
@@ -204,10 +223,9 @@ def _iptables_tables(raw: Raw) -> set[tuple[str, str]]:
 
 def _multiline(raw: Raw) -> set[str]:
     """Return the strings with a newline that nft prints in quotes."""
-    strings: set[str | None] = {prefix for rule in raw.rules for prefix in rule.log_prefixes}
-    for part in (raw.tables, raw.chains, raw.rules, raw.objects):
-        strings.update(map(attrgetter("comment"), part))
-    return {string for string in strings if string and "\n" in string}
+    comments = {one.comment for part in (raw.tables, raw.chains, raw.objects) for one in part}
+    found = {comment for comment in comments if comment and "\n" in comment}
+    return found.union(*(rules.multiline for rules in raw.datagrams))
 
 
 class _PictureBuilder:
@@ -276,6 +294,7 @@ class _PictureBuilder:
         for cell, index in enumerate(members, view.first):
             self.picture.raw_cells[index] = cell
         self.picture.rules += joined.views
+        self.picture.chain_rules.append(joined.views)
         self.picture.missing_texts += joined.missing_texts
         self.idents.keep(key, joined)
 
@@ -294,10 +313,6 @@ class _PictureBuilder:
     def _add_chain(self, view: ChainView) -> None:
         self.picture.by_name[(*view.table_key, view.name)] = len(self.picture.chains)
         self.picture.chains.append(view)
-
-    def _add_rule(self, rule: RuleView) -> None:
-        self.picture.missing_texts += rule.text is None
-        self.picture.rules.append(rule)
 
     def _nft_rule(self, chain: ChainView, index: int, number: int) -> RuleView:
         rule = self.raw.rules[index]
@@ -345,9 +360,10 @@ class _PictureBuilder:
             count=len(chain.rules),
         )
         self._add_chain(view)
-        for rule in chain.rules:
-            jumps_on = (chain.table, rule.target or "") in saved.chains
-            self._add_rule(self._legacy_rule(key, rule, jumps_on))
+        jumping = [(chain.table, rule.target or "") in saved.chains for rule in chain.rules]
+        views = [self._legacy_rule(key, rule, jumps) for rule, jumps in zip(chain.rules, jumping, strict=True)]
+        self.picture.rules += views
+        self.picture.chain_rules.append(views)
 
     def _legacy_rule(self, key: Key, rule: SavedRule, jumps_on: bool) -> RuleView:
         # without handles a rule is identified by its text and the number of equal ones before it
@@ -374,7 +390,8 @@ def join(raw: Raw, texts: RulesetTexts, idents: RuleIdents, current: bool) -> Pi
         for legacy in saved.chains.values():
             builder.legacy_chain(family, legacy, saved)
     picture = builder.picture
-    picture.chain_of_cell = [rule.chain for rule in picture.rules] + list(range(len(picture.chains)))
+    chains = np.arange(len(picture.chains), dtype=np.int64)
+    picture.chain_of_cell = np.append(np.repeat(chains, [chain.count for chain in picture.chains]), chains)
     picture.hooked = frozenset(
         (*chain.table_key, chain.name, chain.handle, chain.flags, raw.handles.get((chain.family, chain.table)))
         for chain in picture.chains

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -113,7 +113,7 @@ class OpenedSets:
             rest = () if page is None or title in folded else range(len(page) + page.more)
             for at in (_TITLE, *rest):
                 place = SetPlace(self._ident(view.ident, ref, at), ref, at)
-                yield replace(rule, depth=rule.depth + 1, place=place)
+                yield rule._replace(depth=rule.depth + 1, place=place)
 
     def _ident(self, rule: int, ref: SetRef, at: int) -> int:
         number = self._numbers.get((rule, ref))

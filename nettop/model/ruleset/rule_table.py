@@ -68,7 +68,9 @@ class RuleTable:
         self._ruleset, self._chains, self._finder, self._traced = ruleset, chains, finder, traced or TracedHits()
         self._found: set[int] = set()  # cells
         self._orders = OrderCache(self._match)
-        self._layout: tuple[object, ...] = (-1,)
+        self._version = -1  # of the ruleset's layout
+        self._layout: tuple[object, ...] = ()
+        self._tree: list[RuleRow] = []
         self._rows: list[RuleRow] = []
         self._folding = Folding([], set(), {})
         self._jumpers: dict[int, list[int]] = {}
@@ -86,26 +88,31 @@ class RuleTable:
     def _prepare(self, spec: ViewSpec) -> int | None:
         index = self._chains.index(spec.scope)
         picture, version = self._ruleset.picture, self._ruleset.layout_version
+        if self._version != version:
+            self._version, self._jumpers = version, jumpers(picture)
         flat = spec.filter is not None or bool(spec.sort) or spec.isolated
-        opened = self._ruleset.opened.version
-        layout = version, index, flat, spec.toggled, spec.find, spec.isolated, self._finder.version, opened
-        if self._layout != layout:
-            if self._layout[0] != version:
-                self._jumpers = jumpers(picture)
-            self._flat, self._layout = flat, layout
+        tree = [] if index is None else self._ruleset.tree(index)
+        searched = (spec.find, spec.isolated, version, self._finder.version) if spec.find or spec.isolated else ()
+        layout = index, flat, spec.toggled, searched, self._ruleset.opened.version
+        if self._tree is not tree or self._layout != layout:
+            self._flat, self._layout, self._tree = flat, layout, tree
             cells = [cell for cell, _ in self._finder.found(spec.find)] if spec.find else []
             self._found = set(cells)
             if spec.isolated and not spec.find:
                 cells = [cell for cell, _ in self._finder.every()]
-            tree = [] if index is None else self._ruleset.tree(index)
             if spec.isolated:
                 tree = [RuleRow(picture.rules[cell].chain, cell, cell, 0, LEAF) for cell in cells]
             is_toggled = lambda chain: heading_ident(picture.chains[chain]) in spec.toggled  # noqa: E731
             self._folding = fold(rules_of_tree(tree) if flat else tree, is_toggled, self._is_empty)
             self._rows = self._folding.rows if flat else [*self._with_sets(self._folding.rows, spec.toggled)]
             self._cells_at = np.array([row.cell for row in self._rows], dtype=np.int64)
-            self._positions = {self._ident(row): at for at, row in enumerate(self._rows)}
+            rules = picture.rules
+            idents = (
+                self._ident(row) if row.place or row.rule is None else rules[row.rule].ident for row in self._rows
+            )
+            self._positions = {ident: at for at, ident in enumerate(idents)}
             self._idents = np.array(list(self._positions), dtype=np.int64)
+        self._ruleset.on_screen = []
         self._shares = shares(picture, self._chains.entries, self._ruleset.counts, self._cells_at)
         return index
 
@@ -114,9 +121,10 @@ class RuleTable:
 
     def _with_sets(self, rows: Sequence[RuleRow], toggled: frozenset[int]) -> Iterator[RuleRow]:
         """Yield the rows, each rule that is toggled with the sets that it uses."""
+        rules = self._ruleset.picture.rules
         for row in rows:
             yield row
-            if row.rule is not None and self._rule(row).ident in toggled:
+            if row.rule is not None and rules[row.rule].ident in toggled:
                 yield from self._ruleset.opened.rows(self._ruleset.picture, row, self._rule(row), toggled)
 
     def _ident(self, row: RuleRow) -> int:
@@ -168,6 +176,8 @@ class RuleTable:
     def _row(self, ident: int, spec: ViewSpec, now_ns: int) -> Row:
         at = self._positions[ident]
         row, cells = self._rows[at], self._cells(at, spec.toggled, now_ns)
+        if row.rule is not None and (raw := self._rule(row).raw) is not None:
+            self._ruleset.on_screen.append((raw.family, raw.table, raw.chain, raw.handle))
         shown = Row.of(ident, [cells.get(key, ("", "")) for key in spec.columns])
         if row.place is not None:
             return self._set_row(shown, row, row.place, now_ns)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from nettop.batch import Array
 from nettop.model.filter.fields import Fields
-from nettop.model.ruleset.merge import ChainView, Picture, RuleView
+from nettop.model.ruleset.merge import ChainView, Key, Picture, RuleView
 from nettop.model.ruleset.sets.contents import SetRef
 from nettop.model.table import ViewSpec
 
@@ -30,8 +31,7 @@ class SetPlace:
     at: int
 
 
-@dataclass(frozen=True, slots=True)
-class RuleRow:
+class RuleRow(NamedTuple):
     """One row: a rule, the policy of the base chain, or the heading of a user chain; with `place` a row of a set."""
 
     chain: int  # index in Picture.chains
@@ -45,8 +45,11 @@ class RuleRow:
 def _chain_rows(picture: Picture, index: int, depth: int, opened: set[int]) -> Iterator[RuleRow]:
     opened.add(index)
     chain = picture.chains[index]
-    for at in range(chain.first, chain.first + chain.count):
-        targets = list(picture.targets(picture.rules[at]))
+    for at, rule in enumerate(picture.rules_of(chain), chain.first):
+        if not rule.targets:
+            yield RuleRow(index, at, at, depth, LEAF)
+            continue
+        targets = list(picture.targets(rule))
         fresh = [t for t in dict.fromkeys(targets) if t not in opened and depth < _MAX_DEPTH]
         yield RuleRow(index, at, at, depth, OPENED if fresh else ELSEWHERE if targets else LEAF)
         for target in fresh:
@@ -71,6 +74,28 @@ def tree_of(picture: Picture, chain: int) -> list[RuleRow]:
     if picture.chains[chain].policy is not None:
         rows.append(RuleRow(chain, None, picture.policy_cell(chain), 0, LEAF))
     return rows
+
+
+class RuleTrees:
+    """The trees of the chains of a picture. A tree stays the same object while no chain of its table changes."""
+
+    def __init__(self) -> None:
+        self._picture = Picture()
+        self._tables: dict[Key, list[object]] = {}  # the chains of each table
+        self._trees: dict[int, tuple[object, list[RuleRow]]] = {}  # by chain, with what they are made of
+
+    def of(self, picture: Picture, chain: int) -> list[RuleRow]:
+        """Return the tree of a chain (an index in the picture)."""
+        if picture is not self._picture:
+            self._picture, self._tables = picture, {}
+            for index, one in enumerate(picture.chains):
+                part = index, picture.policy_cell(index), one.first, one.policy, picture.chain_rules[index]
+                self._tables.setdefault(one.table_key, []).append(part)
+        made_of = self._tables[picture.chains[chain].table_key]
+        known = self._trees.get(chain)
+        if known is None or known[0] != made_of:
+            known = self._trees[chain] = made_of, tree_of(picture, chain)
+        return known[1]
 
 
 @dataclass(frozen=True, slots=True)

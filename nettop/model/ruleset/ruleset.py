@@ -7,34 +7,24 @@ from collections.abc import Collection, Iterator, Sequence
 import numpy as np
 
 from nettop.batch import Array, DumpMark, Gap, Text
-from nettop.decode.nftables.commits import reworded
+from nettop.decode.nftables.commits import changed_tables, reworded
 from nettop.decode.nftables.decoder import NftDecoded, RuleBlock
 from nettop.decode.nftables.objects import Generation, NftTable
 from nettop.decode.nftables.rules import NftRule
 from nettop.kinds import TextKind
 from nettop.model.ruleset.changes.log import ChangeLog
 from nettop.model.ruleset.counters import Counts
+from nettop.model.ruleset.dumps import COUNTED, DUMPS, RULES, DumpTimes, PendingDump, kind_of
 from nettop.model.ruleset.merge import NFT, ChainView, Picture, Raw, RuleIdents, RuleView, join
 from nettop.model.ruleset.opened_sets import OpenedSets
 from nettop.model.ruleset.order import prove
-from nettop.model.ruleset.rule_tree import RuleRow, tree_of
+from nettop.model.ruleset.rule_blocks import with_table
+from nettop.model.ruleset.rule_tree import RuleRow, RuleTrees
 from nettop.model.ruleset.rule_versions import RuleVersions
 from nettop.model.ruleset.sets.contents import SET_DUMPS, SetsDecoded, VerdictBranch
 from nettop.model.ruleset.texts import LEGACY_FAMILY, RULESET_KINDS, RulesetTexts, TableKey, with_new_parts
 
-_INTERRUPTED_AFTER_NS = 1_000_000_000  # an interrupted dump replaces one that is older
-_REST_NS_A_RULE = 1_000_000  # of the dump before: to join 10,000 changed rules takes 150 ms, at most 2 % of a core
-_COUNTED = ("nft-chains", "nft-rules")  # dumps with counters
 _MAX_AUTHORS = 20  # of the commits that are read together
-_DUMPS = ("nft-tables", *_COUNTED, "nft-objects")
-
-
-class _PendingDump:
-    """A dump in progress."""
-
-    def __init__(self, mark: DumpMark) -> None:
-        self.stream, self.what, self.begun_ns = mark.stream, mark.what, mark.ts_ns
-        self.parts: list[NftDecoded] = []
 
 
 class Ruleset:
@@ -51,14 +41,14 @@ class Ruleset:
         self.version = 0  # grows whenever a table may look different
         self.rules_version = 0  # the same for a table of rules, which does not show each change that is announced
         self.generation: Generation | None = None  # the latest announced: id, process, time
-        self.changed_ns = 0  # of the latest known change
+        self.dumps = DumpTimes()
         self.changes = ChangeLog()
         self.opened = OpenedSets()
+        self.on_screen: list[tuple[str, str, str, int]] = []  # rules of nf_tables shown last: chain and handle
         self._authors: dict[str, None] = {}  # of the commits since the picture that the log knows
         self._idents = RuleIdents()
-        self._pending: _PendingDump | None = None
+        self._pending: PendingDump | None = None
         self._blocks: list[RuleBlock] = []
-        self._dumped_ns: dict[str, int] = {}
         self._raw_cells: Array = np.empty(0, np.int64)
         self._confirmed = False  # the handles of tables are those at the time of the rules
         self._dirty = False  # the parts of the picture have changed
@@ -67,7 +57,7 @@ class Ruleset:
         self._join_pending = False  # dumps or texts have come since the parts were joined
         self._uncounted: dict[str | TextKind, int] = {}  # those whose counters are not applied yet, with their time
         self._versions, self._versions_of = RuleVersions(), -1  # the second: the layout that they are of
-        self._trees: tuple[int, dict[int, list[RuleRow]]] = (-1, {})  # by chain, and the layout that they are of
+        self._trees = RuleTrees()
 
     @property
     def picture(self) -> Picture:
@@ -96,22 +86,18 @@ class Ruleset:
         """Return whether a text of the current ruleset must be requested."""
         return any(self.texts.wanted())
 
-    def wants_dump(self) -> bool:
-        """Return whether a dump of tables, chains, rules or objects is older than the latest known change."""
-        return any(self._dumped_ns.get(what, -1) < self.changed_ns for what in _DUMPS)
-
     def rule(
         self, family: str, table: str, handle: int | None, at_ns: int = 1 << 63, verdict: str = ""
     ) -> tuple[ChainView, RuleView] | None:
         """Return the rule with this handle when a packet met it with this verdict, and its chain; None: not known."""
         if self._versions_of != self.layout_version:
             self._versions_of = self._layout_version
-            self._versions.update(self._picture, self.changed_ns)
+            self._versions.update(self._picture, self.dumps.changed_ns)
         return None if handle is None else self._versions.find((family, table, handle), at_ns, verdict)
 
     def prove_order(self, chains: Sequence[ChainView], ts_ns: int) -> None:
         """Note that a packet met these base chains of one hook in this order, at this time."""
-        if ts_ns > self.changed_ns and prove(self.picture, chains):
+        if ts_ns > self.dumps.changed_ns and prove(self.picture, chains):
             self._layout_version, self.version = self._layout_version + 1, self.version + 1  # other marks
 
     def nft_words(self, rule: RuleView) -> str | None:
@@ -122,12 +108,7 @@ class Ruleset:
 
     def tree(self, chain: int) -> list[RuleRow]:
         """Return the rows of a chain (an index in the picture) with those of the user chains below it."""
-        version, trees = self._trees
-        if version != self.layout_version:
-            self._trees = self.layout_version, (trees := {})
-        if chain not in trees:
-            trees[chain] = tree_of(self.picture, chain)
-        return trees[chain]
+        return self._trees.of(self.picture, chain)
 
     def branches(self, raw: NftRule | None) -> Iterator[tuple[str, tuple[VerdictBranch, ...]]]:
         """Yield the named verdict maps that a rule of the kernel uses, with their elements."""
@@ -156,12 +137,12 @@ class Ruleset:
     @property
     def is_known(self) -> bool:
         """True once there was a dump or a text."""
-        return bool(self._dumped_ns or self.texts.requested_ns)
+        return bool(self.dumps.read_ns or self.texts.requested_ns)
 
     @property
     def is_dumped(self) -> bool:
         """True once the kernel's tables, chains and rules came."""
-        return self._dumped_ns.keys() >= set(_DUMPS)
+        return self.dumps.read_ns.keys() >= set(DUMPS)
 
     @property
     def is_read(self) -> bool:
@@ -178,7 +159,7 @@ class Ruleset:
     @property
     def is_settled(self) -> bool:
         """True if all dumps and texts came, and none is older than the latest change of what it shows."""
-        return self.is_read and not self.wants_text() and not self.wants_dump()
+        return self.is_read and not self.wants_text() and not self.dumps.are_old()
 
     def stale(self) -> bool:
         """Return whether the texts shown may be older than the ruleset."""
@@ -200,18 +181,18 @@ class Ruleset:
         elif isinstance(item, DumpMark):
             before = self.layout_version if self.is_read else None
             self._mark(item)
-            if item.begin or (item.what not in _COUNTED and before is not None and before == self.layout_version):
+            if item.begin or (kind_of(item) not in COUNTED and before is not None and before == self.layout_version):
                 return  # it looks as before
         elif isinstance(item, Gap):
-            self._changed(item.to_ns, None)
+            self._changed(item.to_ns, None, None)
         else:
             self._decoded(item)
             return
         if self.is_read:
             picture = self.picture  # joins it
             self.changes.find_words(picture)
-            if self._joined_current and not self.wants_dump():
-                self.changes.add(picture, self._authors, self.changed_ns, now_ns)
+            if self._joined_current and not self.dumps.are_old():
+                self.changes.add(picture, self._authors, self.dumps.changed_ns, now_ns)
                 self._authors = {}
         self.version += 1
         self.rules_version += 1
@@ -221,14 +202,15 @@ class Ruleset:
             self._pending.parts.append(item)
         self.raw.sets.add(item.sets)
         if any([self._generation(generation) for generation in item.generations]):
-            self._changed(max(one.ts_ns for one in item.generations), reworded(item.commits))
+            ts_ns = max(one.ts_ns for one in item.generations)
+            self._changed(ts_ns, reworded(item.commits), changed_tables(item.commits))
         for commit in item.commits if self.is_read else ():
             self.changes.announce(commit, self._picture, self.raw.sets.listed)
 
-    def _changed(self, ts_ns: int, tables: Collection[TableKey] | None) -> None:
-        """Note a change of the rules of these tables; None: perhaps of all."""
-        self.changed_ns = max(self.changed_ns, ts_ns)
-        self.texts.change(ts_ns, tables)
+    def _changed(self, ts_ns: int, reworded: Collection[TableKey] | None, tables: Collection[TableKey] | None) -> None:
+        """Note a change of the words of rules in some tables, and of the rules in some; None: perhaps of all."""
+        self.texts.change(ts_ns, reworded)
+        self.dumps.change(ts_ns, tables)
 
     def _generation(self, generation: Generation) -> bool:
         """Note a generation of the ruleset. Return whether it is a new one."""
@@ -241,36 +223,39 @@ class Ruleset:
         return changed
 
     def _mark(self, mark: DumpMark) -> None:
-        if mark.what not in _DUMPS:
+        dump = PendingDump(mark) if mark.begin else self._pending
+        if dump is None or dump.what != mark.what or dump.kind not in DUMPS:
             return
+        self._pending = dump if mark.begin else None
         if mark.begin:
-            self._join_counted(mark.what)
-            self._pending = _PendingDump(mark)
-            return
-        pending, self._pending = self._pending, None
-        if pending is None or pending.what != mark.what or not self._is_usable(mark):
-            return
-        if mark.what == "nft-rules" and self.raw.interrupted != mark.interrupted:
-            self.raw.interrupted, self._dirty = mark.interrupted, True
-        before, self._dumped_ns[mark.what] = self._dumped_ns.get(mark.what), pending.begun_ns
-        parts = self.raw.parts
-        if self._store(pending) and before is not None and self.changed_ns <= before:  # it was not announced (yet)
-            self._changed(pending.begun_ns, with_new_parts(parts, self.raw.parts))
+            self._join_counted(dump.kind)
+        elif dump.is_of_screen:
+            self._count_found(dump, mark.ts_ns)
+        elif self.dumps.is_usable(dump, mark, len(self.raw.rules if dump.table is None else dump.blocks)):
+            self._take(dump, mark)
+        elif mark.interrupted and dump.kind == RULES:
+            self._count_found(dump, mark.ts_ns)
+
+    def _take(self, dump: PendingDump, mark: DumpMark) -> None:
+        before, parts = self.dumps.read_ns.get(dump.kind), self.raw.parts
+        interrupted = self.dumps.read(dump, mark.interrupted)
+        self._dirty |= interrupted != self.raw.interrupted
+        self.raw.interrupted = interrupted
+        if self._store(dump) and before is not None and self.dumps.changed_ns <= before:  # it was not announced (yet)
+            known = () if dump.kind == RULES else None
+            self._changed(dump.begun_ns, with_new_parts(parts, self.raw.parts), known)
         self._join_pending = True
-        if mark.what in _COUNTED:
-            self._uncounted[mark.what] = mark.ts_ns
+        if dump.table is not None:
+            self._count_found(dump, mark.ts_ns)  # the others are counted already
+        elif dump.kind in COUNTED:
+            self._uncounted[dump.kind] = mark.ts_ns
 
-    def _is_usable(self, mark: DumpMark) -> bool:
-        """Return whether to store a dump: under continuous changes none is complete, and then an interrupted one is."""
-        age_ns = mark.ts_ns - self._dumped_ns.get(mark.what, 0)
-        rest_ns = max(_INTERRUPTED_AFTER_NS, _REST_NS_A_RULE * len(self.raw.rules))
-        return mark.complete or (mark.interrupted and age_ns > rest_ns)
-
-    def _store(self, pending: _PendingDump) -> bool:
+    def _store(self, pending: PendingDump) -> bool:
         """Store a complete dump; return whether the ruleset differs from the one before."""
         parts = pending.parts
-        if pending.what == "nft-rules":
-            differs = self._store_rules([block for part in parts for block in part.blocks])
+        if pending.kind == RULES:
+            of, blocks = pending.table, pending.blocks
+            differs = self._store_rules(blocks if of is None else with_table(self._blocks, of, blocks))
             self._store_handles(differs)
             return differs
         if pending.what == "nft-tables":
@@ -299,7 +284,7 @@ class Ruleset:
         now = {(one.family, one.name): one.handle for one in self.raw.tables}
         handles = {table: handle if now.get(table) == handle else None for table, handle in self.raw.handles.items()}
         self._dirty |= handles != self.raw.handles
-        self.raw.handles, self._confirmed = handles, "nft-rules" in self._dumped_ns
+        self.raw.handles, self._confirmed = handles, RULES in self.dumps.read_ns
 
     def _store_rules(self, blocks: list[RuleBlock]) -> bool:
         same = len(blocks) == len(self._blocks) and all(
@@ -311,7 +296,7 @@ class Ruleset:
         rules = [rule for block in blocks for rule in block.rules]
         if rules == self.raw.rules:
             return False
-        self.raw.rules = rules
+        self.raw.datagrams, self.raw.rules = [block.rules for block in blocks], rules
         self._dirty = True
         return True
 
@@ -341,15 +326,15 @@ class Ruleset:
         for what, ts_ns in uncounted.items():
             if isinstance(what, TextKind):
                 self._count_legacy(what, ts_ns)
-            elif what == "nft-rules":
+            elif what == RULES:
                 self._count_rules(ts_ns)
             else:
                 self._count_policies(ts_ns)
-                self._count_rules(self._dumped_ns.get("nft-rules", ts_ns), new_only=True)
+                self._count_rules(self.dumps.read_ns.get(RULES, ts_ns), new_only=True)
 
     def _rejoin(self) -> None:
         """Join again if the parts of the picture have changed, or texts and dumps now belong together."""
-        current = self._dumped_ns.get("nft-rules", -1) >= self.changed_ns and not self.wants_text()
+        current = not self.dumps.unread() and not self.wants_text()
         if not self._dirty and (self._joined_current or not current):
             return
         old = {ident: cell for cell, ident in enumerate(self._picture.idents())}
@@ -371,6 +356,18 @@ class Ruleset:
         packets = np.concatenate([block.packets for block in self._blocks])[counted]
         octets = np.concatenate([block.bytes for block in self._blocks])[counted]
         self.counts.update(self._raw_cells[counted], packets, octets, ts_ns)
+
+    def _count_found(self, pending: PendingDump, ts_ns: int) -> None:
+        """Apply the counters of a dump that may lack rules or have some twice, to the rules that are known."""
+        self._join()
+        blocks = pending.blocks
+        if not blocks:
+            return
+        cells = np.array([cell for block in blocks for cell in self._picture.cells_of(block.rules)], np.int64)
+        counted = np.concatenate([block.counted for block in blocks]) & (cells >= 0)
+        packets = np.concatenate([block.packets for block in blocks])[counted]
+        octets = np.concatenate([block.bytes for block in blocks])[counted]
+        self._counts.update(cells[counted], packets, octets, ts_ns)
 
     def _count_policies(self, ts_ns: int) -> None:
         chains = self.raw.chains

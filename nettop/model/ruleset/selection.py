@@ -86,13 +86,13 @@ def select(ruleset: Ruleset, query: RuleQuery, contents: SetContents) -> Selecti
     ]
     shown = np.zeros(len(picture.chains), np.bool_)
     shown[rows] = True
-    found.cells = shown[np.array(picture.chain_of_cell, np.int64)]
+    found.cells = shown[picture.chain_of_cell]
     if query.display_filter is not None:
         found.cells &= query.display_filter.mask(_fields(ruleset))
     if query.holds is not None:
         found.cells &= users_of(ruleset, contents)
     narrowed = query.display_filter is not None or query.holds is not None
-    alive = {picture.chain_of_cell[cell] for cell in np.flatnonzero(found.cells).tolist()}
+    alive = set(picture.chain_of_cell[found.cells].tolist())
     found.chains = [index for index in rows if not narrowed or index in alive]
     _add_parts(ruleset, query, contents, found)
     return found
@@ -176,7 +176,7 @@ def _fields(ruleset: Ruleset) -> ListedFields:
     """Return the columns of all rules and policies for the display filter."""
     picture, counts = ruleset.picture, ruleset.counts
     rules: list[RuleView | None] = [*picture.rules, *[None] * len(picture.chains)]
-    entries = [(picture.chains[at], rule) for at, rule in zip(picture.chain_of_cell, rules, strict=True)]
+    entries = [(picture.chains[at], rule) for at, rule in zip(picture.chain_of_cell.tolist(), rules, strict=True)]
 
     def numbers(name: str) -> list[float | None] | None:
         if name in ("packets", "bytes", "rate"):

@@ -10,14 +10,16 @@ before was counted too; or that of one of the rules that jump there.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from nettop.batch import Array
 from nettop.model.filter.fields import Mask
 from nettop.model.ruleset.counters import Counts
-from nettop.model.ruleset.merge import Picture, RuleView
+from nettop.model.ruleset.merge import ChainView, Picture, RuleView
 from nettop.text.units import AT_LEAST, scaled
 
 _ENDS = frozenset(
@@ -43,33 +45,58 @@ class Entries:
     unsure: Mask  # by chain: not each rule that jumps there counts exactly what jumps
 
 
-def entries_of(picture: Picture) -> Entries:
-    """Return the entries of a picture, which change only with its layout."""
-    order: list[int] = []
-    starts: list[int] = []
-    for index, chain in enumerate(picture.chains):
-        starts.append(len(order))
-        order += [*range(chain.first, chain.first + chain.count), picture.policy_cell(index)]
-    policies = np.ones(len(picture.chains), np.bool_)
-    ends = [_is_exact(rule) and rule.verdict.lower() in _ENDS for rule in picture.rules]
-    leave = [bool(rule.targets) or rule.verdict.lower() in _LEAVES for rule in picture.rules]
-    hides = np.array(leave, np.bool_) & ~np.array(ends, np.bool_)
-    meets = np.array([_meets(rule) for rule in picture.rules], np.bool_)
-    jumps = [(cell, target) for cell, rule in enumerate(picture.rules) for target in picture.targets(rule)]
-    exact = [(cell, target) for cell, target in jumps if _is_exact(picture.rules[cell])]
-    pairs = np.array(exact, dtype=np.int64).reshape(-1, 2)
-    unsure = ~policies
-    unsure[[target for cell, target in jumps if not _is_exact(picture.rules[cell])]] = True
-    return Entries(
-        np.array(order, np.int64),
-        np.array(starts, np.int64),
-        np.append(np.array(ends, np.bool_), policies),
-        pairs[:, 0],
-        pairs[:, 1],
-        np.append(hides, ~policies),
-        np.append(meets, policies),
-        unsure,
-    )
+class _ChainFacts(NamedTuple):
+    """The properties of a chain's rules, from which the entries are computed."""
+
+    rules: list[RuleView]
+    masks: Mask  # (3, n) by rule, as in Entries: ends, hides, meets
+    jumping: list[int]  # offsets of rules that jump or go to a chain
+
+
+class EntriesFinder:
+    """Computes the entries of pictures. It keeps the facts of chains whose rules stay the same."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, _ChainFacts] = {}  # by the identity of their rules
+
+    def of(self, picture: Picture) -> Entries:
+        """Return the entries of a picture, which change only with its layout."""
+        facts = [self._known.get(id(rules)) or _facts_of(rules) for rules in picture.chain_rules]
+        self._known = {id(one.rules): one for one in facts}
+        order = [np.append(np.arange(c.first, c.first + c.count), picture.policy_cell(i)) for i, c in _chains(picture)]
+        ends, hides, meets = np.hstack([np.empty((3, 0), np.bool_), *(one.masks for one in facts)])
+        policies = np.ones(len(facts), np.bool_)
+        jumps = [
+            chain.first + offset
+            for (_, chain), one in zip(_chains(picture), facts, strict=True)
+            for offset in one.jumping
+        ]
+        pairs = [(cell, target) for cell in jumps for target in picture.targets(picture.rules[cell])]
+        exact = np.array([pair for pair in pairs if _is_exact(picture.rules[pair[0]])], np.int64).reshape(-1, 2)
+        unsure = ~policies
+        unsure[[target for cell, target in pairs if not _is_exact(picture.rules[cell])]] = True
+        return Entries(
+            np.concatenate([np.empty(0, np.int64), *order]),
+            np.cumsum([0, *(len(cells) for cells in order)])[:-1],
+            np.append(ends, policies),
+            exact[:, 0],
+            exact[:, 1],
+            np.append(hides, ~policies),
+            np.append(meets, policies),
+            unsure,
+        )
+
+
+def _chains(picture: Picture) -> Iterable[tuple[int, ChainView]]:
+    return enumerate(picture.chains)
+
+
+def _facts_of(rules: list[RuleView]) -> _ChainFacts:
+    ends = [_is_exact(rule) and rule.verdict.lower() in _ENDS for rule in rules]
+    leave = [bool(rule.targets) or rule.verdict.lower() in _LEAVES for rule in rules]
+    hides = [leaves and not ended for leaves, ended in zip(leave, ends, strict=True)]
+    masks = np.array([ends, hides, [_meets(rule) for rule in rules]], np.bool_)
+    return _ChainFacts(rules, masks, [at for at, rule in enumerate(rules) if rule.targets])
 
 
 def _is_exact(rule: RuleView) -> bool:
@@ -135,7 +162,7 @@ def shares(picture: Picture, entries: Entries, counts: Counts, cells: Array) -> 
 
     float64 in 0…1, NaN if the cell has no counter or nothing is known to have entered its chain.
     """
-    at = np.array(picture.chain_of_cell, dtype=np.int64)[cells]
+    at = picture.chain_of_cell[cells]
     rates, packets = np.nan_to_num(counts.rate), counts.packets.astype(np.float64)
     by_rate, by_packets = _entered(entries, rates, counts.have), _entered(entries, packets, counts.have)
     moving = by_rate[at] > 0

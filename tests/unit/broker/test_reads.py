@@ -18,9 +18,10 @@ from pyroute2.netlink.nfnetlink.ipset import IPSET_CMD_LIST
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
 from nettop.broker.reads import read_bytes
-from nettop.broker.requests import ReadRequest, RouteQuestion, SendRead, SetName
+from nettop.broker.requests import ReadRequest, RouteQuestion, RuleName, SendRead, SetName, TableName
 from nettop.errors import BrokerError
 from nettop.linux.netlink import NETLINK_NETFILTER, NETLINK_ROUTE
+from nettop.linux.nf_tables import NFTA_RULE_CHAIN, NFTA_RULE_HANDLE, NFTA_RULE_TABLE
 
 _DUMP = NLM_F_REQUEST | NLM_F_DUMP
 
@@ -41,7 +42,8 @@ def request(what: ReadRequest, sequence: int) -> bytes:
     of_set = SetName(2, "t", "s") if of_one else None
     protocol = NETLINK_ROUTE if what.name.startswith("RTNL") else NETLINK_NETFILTER
     of_route = RouteQuestion(2, "10.0.0.1") if what is ReadRequest.RTNL_ROUTE else None
-    return read_bytes(SendRead(1, what, None, of_set, of_route), protocol, sequence)
+    of = (RuleName(1, "t", "c", 5), RuleName(1, "t", "c", 6)) if what is ReadRequest.NFT_RULE else ()
+    return read_bytes(SendRead(1, what, None, of_set, of_route, of=of), protocol, sequence)
 
 
 @pytest.mark.parametrize(
@@ -60,6 +62,23 @@ def request(what: ReadRequest, sequence: int) -> bytes:
 def test_a_read_is_the_message_the_kernel_headers_name(what: ReadRequest, kind: int, flags: int) -> None:
     length, found_kind, found_flags, sequence, _, family, _, _ = struct.unpack("=IHHIIBBH", request(what, 7))
     assert (length, found_kind, found_flags, sequence, family) == (20, kind, flags, 7, 0)
+
+
+def test_the_rules_of_a_table_are_a_dump_with_its_name() -> None:
+    of_table = TableName(1, "fw")
+    asked = read_bytes(SendRead(1, ReadRequest.NFT_RULES, None, None, None, of_table), NETLINK_NETFILTER, 7)
+    assert struct.unpack_from("=IHHIIBBH", asked) == (28, nft("GETRULE"), _DUMP, 7, 0, 1, 0, 0)
+    assert asked[20:] == struct.pack("=HH4s", 7, NFTA_RULE_TABLE, b"fw")
+
+
+def test_single_rules_are_one_request_each_and_the_last_one_has_the_number() -> None:
+    asked = request(ReadRequest.NFT_RULE, 7)
+    length = len(asked) // 2
+    heads = [struct.unpack_from("=IHHIIBBH", asked, at) for at in (0, length)]
+    assert heads == [(length, nft("GETRULE"), NLM_F_REQUEST, number, 0, 1, 0, 0) for number in (0, 7)]
+    names = struct.pack("=HH4sHH4s", 6, NFTA_RULE_TABLE, b"t", 6, NFTA_RULE_CHAIN, b"c")
+    handles = [struct.pack("=HH", 12, NFTA_RULE_HANDLE) + handle.to_bytes(8, "big") for handle in (5, 6)]
+    assert [asked[20:length], asked[length + 20 :]] == [names + handle for handle in handles]
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,7 @@ class ChangeLog:
         self._rules: AnnouncedRules | None = None  # of that picture, with what was announced since
         self._announced: set[tuple[str, Key]] = set()  # signs and keys of that
         self._pending = False  # rules wait for their words
+        self._searched: Picture | None = None  # the last one in which all were looked for
         self._marks: dict[Key, tuple[int, str]] = {}  # time and sign of the latest changes, oldest first
 
     def announce(self, commit: NftCommit, picture: Picture, sets: Mapping[SetId, NftSet]) -> None:
@@ -64,15 +65,16 @@ class ChangeLog:
                 self._announced.remove(("+", change.key))
             else:
                 self._announced.add((change.sign, change.key))
-        self._pending = self._pending or any(change.rule for change in changes)
+        if any(change.rule for change in changes):
+            self._pending, self._searched = True, None
         if commit.generation is not None:
             self._append(commit.generation.ts_ns, commit.generation.author, changes)
 
     def find_words(self, picture: Picture, are_final: bool = False) -> None:
         """Put the words that this picture has into the changes that wait for them; `are_final`: none wait any more."""
-        if not self._pending:
+        if not self._pending or (picture is self._searched and not are_final):
             return
-        self._pending = not are_final
+        self._pending, self._searched = not are_final, picture
         chains: _Chains = {}
         for at, commit in enumerate(self.commits):
             if any(change.rule for change in commit.changes):
@@ -146,8 +148,9 @@ def _with_words(change: Change, picture: Picture, chains: _Chains) -> Change:
 
 def differences(before: Picture, after: Picture) -> Iterator[Change]:
     """Yield what is different in the second of two pictures with the same idents: tables, chains, then their rules."""
-    tables, old_chains, old_rules = _parts(before)
-    new_tables, new_chains, new_rules = _parts(after)
+    same = {id(rules) for rules in before.chain_rules} & {id(rules) for rules in after.chain_rules}
+    tables, old_chains, old_rules = _parts(before, same)
+    new_tables, new_chains, new_rules = _parts(after, same)
     summed = {key for key in tables.keys() ^ new_tables.keys() if max(tables[key], new_tables[key]) >= SUMMED}
     for key in sorted(summed):
         yield from (_table("-", key, before),) if key in tables else (_table("+", key, after),)
@@ -169,13 +172,16 @@ def differences(before: Picture, after: Picture) -> Iterator[Change]:
             yield rule_change("~", chain, rule, f"{rule_text(old)} → ")
 
 
-def _parts(picture: Picture) -> tuple[Counter[TableKey], dict[int, ChainView], dict[int, tuple[ChainView, RuleView]]]:
-    """Return the number of chains and rules by table, and both by ident."""
+def _parts(
+    picture: Picture, same: Collection[int]
+) -> tuple[Counter[TableKey], dict[int, ChainView], dict[int, tuple[ChainView, RuleView]]]:
+    """Return the number of chains and rules by table, and both by ident. `same`: lists of rules without a change."""
     chains = picture.chains
     sizes = Counter({chain.table_key: 0 for chain in chains})
     for chain in chains:
         sizes[chain.table_key] += 1 + chain.count
-    rules = {rule.ident: (chains[rule.chain], rule) for rule in picture.rules}
+    changed = [rules for rules in picture.chain_rules if id(rules) not in same]
+    rules = {rule.ident: (chains[rule.chain], rule) for rules in changed for rule in rules}
     return sizes, {chain.ident: chain for chain in chains}, rules
 
 

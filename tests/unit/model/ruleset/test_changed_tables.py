@@ -79,7 +79,7 @@ def test_elements_and_deleted_rules_leave_all_words_as_they_are() -> None:
     feed = known()
     members = MembersChanged(("inet", "fw", "blocked"), True, 1)
     commit(feed, T0 + S, Announced(False, OTHER), members=(members,))
-    assert wanted(feed) == set() and feed.ruleset.wants_dump()
+    assert wanted(feed) == set() and feed.ruleset.dumps.are_old()
 
 
 def test_a_flowtable_that_is_added_or_deleted_has_its_table_listed_and_those_of_others_stay() -> None:

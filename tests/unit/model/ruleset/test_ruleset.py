@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from nettop.batch import DumpMark, Gap, Text
 from nettop.decode.nftables.decoder import NftDecoded, RuleBlock
 from nettop.decode.nftables.objects import Generation, NftChain, NftTable
-from nettop.decode.nftables.rules import NftRule
+from nettop.decode.nftables.rules import NftRule, Rules
 from nettop.headless.rule_listing import lines
 from nettop.kinds import GapReason, TextKind
 from nettop.model.filter.expression import Fields, parse
@@ -66,11 +66,13 @@ class Feed:
         self.dump("nft-chains", NftDecoded(1, chains=chains), ts_ns)
         self.dump("nft-objects", NftDecoded(1), ts_ns)
 
-    def poll(self, rules: tuple[NftRule, ...], packets: list[int | None], ts_ns: int, complete: bool = True) -> None:
+    def poll(
+        self, rules: tuple[NftRule, ...], packets: list[int | None], ts_ns: int, complete: bool = True, of: str = ""
+    ) -> None:
         counted = np.array([value is not None for value in packets], dtype=np.bool_)
         values = np.array([value or 0 for value in packets], dtype=np.uint64)
-        block = RuleBlock(rules, counted, values, values * np.uint64(100))
-        self.dump("nft-rules", NftDecoded(1, blocks=[block]), ts_ns, complete)
+        block = RuleBlock(Rules(rules), counted, values, values * np.uint64(100))
+        self.dump(f"nft-rules {of}".strip(), NftDecoded(1, blocks=[block]), ts_ns, complete)
 
     def text(self, what: TextKind, body: str, ts_ns: int = T0, error: str = "") -> None:
         self.ruleset.apply(Text(2, 0, ts_ns, what, body.encode(), error), ts_ns)
@@ -260,7 +262,7 @@ def test_an_incomplete_dump_changes_nothing(feed: Feed) -> None:
 
 def interrupted(feed: Feed, rules: tuple[NftRule, ...], packets: list[int], ts_ns: int) -> None:
     values = np.array(packets, dtype=np.uint64)
-    block = RuleBlock(rules, np.ones(len(rules), np.bool_), values, values)
+    block = RuleBlock(Rules(rules), np.ones(len(rules), np.bool_), values, values)
     feed.ruleset.apply(DumpMark(1, 0, ts_ns, "nft-rules", begin=True), ts_ns)
     feed.ruleset.apply(NftDecoded(1, blocks=[block]), ts_ns)
     feed.ruleset.apply(DumpMark(1, 0, ts_ns, "nft-rules", begin=False, interrupted=True), ts_ns)
@@ -275,6 +277,7 @@ def test_a_dump_of_a_ruleset_that_changes_is_used_when_there_is_no_other_and_cal
     feed.poll(RULES, [1, 2, 3, 4, 5], T0 + S // 2)
     interrupted(feed, RULES[:1], [9], T0 + S)
     assert len(feed.ruleset.picture.rules) == 5 and not feed.ruleset.raw.interrupted
+    assert [row["packets"] for row in feed.shown(T0 + S)][:2] == ["9", "2"], "the counters that it has"
     interrupted(feed, RULES[:1], [9], T0 + 3 * S)
     assert len(feed.ruleset.picture.rules) == 1
 
@@ -346,7 +349,7 @@ def test_text_is_wanted_at_first_after_a_change_and_not_again_after_an_error(fee
     feed.texts()
     assert not feed.ruleset.wants_text()
     feed.ruleset.apply(NftDecoded(3, 0, generations=[Generation(7, 41, "nft", T0 + S)]), T0 + S)
-    assert feed.ruleset.wants_text() and feed.ruleset.wants_dump()
+    assert feed.ruleset.wants_text() and feed.ruleset.dumps.are_old()
     for kind in (TextKind.NFT_RULESET, TextKind.IPTABLES_SAVE, TextKind.IP6TABLES_SAVE):
         feed.text(kind, "", T0 + 2 * S, error="nft timed out")
     assert not feed.ruleset.wants_text() and feed.ruleset.stale()
@@ -697,9 +700,9 @@ def test_counters_of_rules_that_came_before_their_chain_are_not_lost() -> None:
 def test_lost_announcements_ask_for_everything_again(feed: Feed) -> None:
     feed.poll(RULES, [1] * 5, T0)
     feed.texts()
-    assert not feed.ruleset.wants_text() and not feed.ruleset.wants_dump()
+    assert not feed.ruleset.wants_text() and not feed.ruleset.dumps.are_old()
     feed.ruleset.apply(Gap(3, 0, 2, GapReason.KERNEL, T0, T0 + S), T0 + S)
-    assert feed.ruleset.wants_text() and feed.ruleset.wants_dump()
+    assert feed.ruleset.wants_text() and feed.ruleset.dumps.are_old()
 
 
 def test_a_chain_that_only_a_maps_elements_jump_to_is_no_unused_one() -> None:

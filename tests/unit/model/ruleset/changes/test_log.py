@@ -34,7 +34,7 @@ def picture(*rules: NftRule, words: bool = True) -> Picture:
         )
         for number, raw in enumerate(rules, 1)
     ]
-    return Picture([replace(CHAIN, count=len(views))], views, {(*CHAIN.table_key, CHAIN.name): 0})
+    return Picture([replace(CHAIN, count=len(views))], views, {(*CHAIN.table_key, CHAIN.name): 0}, chain_rules=[views])
 
 
 @pytest.fixture
