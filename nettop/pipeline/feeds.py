@@ -207,7 +207,7 @@ NFT_EVENTS = Feed(
     "nft-events",
     "nft-events",
     groups=(NFNLGRP_NFTABLES,),
-    gather_ns=100_000_000,  # the first commit is read at once, those that follow it at once are read together
+    gather_ns=180_000_000,  # the first commit is read at once, those that follow it at once are read together
     decoder=lambda strings: NftDecoder(events=True),
     models=("rulesets",),
     announces=commits,

@@ -16,7 +16,7 @@ from nettop.sources.netlink import ALL_PARTS, Receiver
 
 SHARE = 0.03  # of a core, for one kind of dump: all polling must stay below 5 %
 _DOWNSTREAM = 1.6  # the cost of a dump with decoding and applying its rows, relative to receiving it
-_PARTS_DOWNSTREAM = 20  # the same for parts: a few rows that have changed are joined with all others
+_PARTS_DOWNSTREAM = 50  # the same for parts: a few rows that have changed are joined with all others
 _RETRIES_NS = (0, 200_000_000, 1_000_000_000)  # pauses before an incomplete dump is requested again
 _READ_NS = 10_000_000  # the longest time of one read while answers are queued
 _SECOND = 1_000_000_000

@@ -74,8 +74,8 @@ class NftRuleDump(DumpSource):
         return self._shown is not None and self._stretched_ns > (self._interval_ns or 0)
 
     def _retries(self, current: Round) -> int:
-        """Return no retry for the rules on screen: those that are gone have no answer."""
-        return 0 if current.what == SHOWN_RULES else super()._retries(current)
+        """Return no retry for rules on screen, of which some may be gone, and while their counters are read apart."""
+        return 0 if current.what == SHOWN_RULES or self._is_costly() else super()._retries(current)
 
     def _rounds_of(self, parts: Collection[str]) -> Sequence[Round]:
         if frozenset(parts) >= ALL_PARTS or len(parts) > _MAX_TABLES:

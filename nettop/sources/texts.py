@@ -14,7 +14,7 @@ from nettop.errors import BrokerError
 from nettop.kinds import TextKind
 
 _REST_NS = 500_000_000  # between two turns: each snapshot is a process
-_PARTS_REST_NS = 3_000_000_000  # words are at most 5 s old where changes come without a pause
+_PARTS_REST_NS = 5_000_000_000  # words are at most 5 s old where changes come without a pause
 _ALL = ("",)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain as concatenated
 from typing import NamedTuple
 
 import numpy as np
@@ -107,9 +108,20 @@ class Picture:
     hooked: frozenset[tuple[object, ...]] = frozenset()  # what registers a hook: while it is equal, so is that order
     _cells: dict[ChainKey, dict[int | None, int]] = field(default_factory=dict)  # by chain and handle, once looked up
 
-    def idents(self) -> list[int]:
-        """Return the ident of the rule or chain of each cell."""
-        return [rule.ident for rule in self.rules] + [chain.ident for chain in self.chains]
+    def origin(self, before: Picture) -> Array:
+        """Return the cell that the rule or the policy of each cell had in the picture before; -1: it is new."""
+        places = {id(rules): chain.first for chain, rules in zip(before.chains, before.chain_rules, strict=True)}
+        same = places.keys() & {id(rules) for rules in self.chain_rules}
+        changed = [rules for rules in before.chain_rules if id(rules) not in same]
+        known = {rule.ident: cell for rules in changed for cell, rule in enumerate(rules, places[id(rules)])}
+        policies = {chain.ident: before.policy_cell(index) for index, chain in enumerate(before.chains)}
+        cells: list[Iterable[int]] = []
+        for rules in self.chain_rules:
+            first = places[id(rules)] if id(rules) in same else None
+            new = (known.get(rule.ident, -1) for rule in rules)
+            cells.append(new if first is None else range(first, first + len(rules)))
+        cells.append(policies.get(chain.ident, -1) for chain in self.chains)
+        return np.fromiter(concatenated.from_iterable(cells), np.int64)
 
     def policy_cell(self, chain: int) -> int:
         """Return the cell of a chain's policy counter."""
@@ -132,13 +144,21 @@ class Picture:
         """Return the cell of each of these rules of the kernel; -1: it is not known (yet)."""
         cells: list[int] = []
         for chain, count in rules.chains:
-            if chain not in self._cells:
-                known = self.chain(*chain, legacy=False)
-                self._cells[chain] = (
-                    {one.handle: cell for cell, one in enumerate(self.rules_of(known), known.first)} if known else {}
-                )
-            cells += [self._cells[chain].get(rule.handle, -1) for rule in rules[len(cells) : len(cells) + count]]
+            known = self._cells_of(chain)
+            cells += [known.get(rule.handle, -1) for rule in rules[len(cells) : len(cells) + count]]
         return cells
+
+    def rule_of(self, chain: ChainKey, handle: int) -> RuleView | None:
+        """Return the rule of the kernel with this handle; None if it is not known (yet)."""
+        cell = self._cells_of(chain).get(handle)
+        return None if cell is None else self.rules[cell]
+
+    def _cells_of(self, chain: ChainKey) -> dict[int | None, int]:
+        if chain not in self._cells:
+            view = self.chain(*chain, legacy=False)
+            rules = [] if view is None else self.rules_of(view)
+            self._cells[chain] = {rule.handle: cell for cell, rule in enumerate(rules, view.first if view else 0)}
+        return self._cells[chain]
 
     def targets(self, rule: RuleView) -> Iterator[int]:
         """Yield the chains (indices) that a rule jumps or goes to."""

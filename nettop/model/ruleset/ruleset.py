@@ -337,11 +337,9 @@ class Ruleset:
         current = not self.dumps.unread() and not self.wants_text()
         if not self._dirty and (self._joined_current or not current):
             return
-        old = {ident: cell for cell, ident in enumerate(self._picture.idents())}
         before, self._picture = self._picture, join(self.raw, self.texts, self._idents, current)
         self._picture.proven = before.proven if before.hooked == self._picture.hooked else set()
-        origin = np.array([old.get(ident, -1) for ident in self._picture.idents()], dtype=np.int64)
-        self._counts = self._counts.reordered(origin)
+        self._counts = self._counts.reordered(self._picture.origin(before))
         self._raw_cells = np.array(self._picture.raw_cells, dtype=np.int64)
         self._joined_current, self._dirty = current, False
         self._layout_version += 1

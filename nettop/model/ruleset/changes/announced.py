@@ -11,7 +11,7 @@ from nettop.decode.nftables.expressions import expression_lines
 from nettop.decode.nftables.objects import NftChain, NftTable
 from nettop.decode.nftables.rules import NftRule
 from nettop.model.ruleset.changes.change import SUMMED, Change, chain_change, place, rule_change, settings, table_text
-from nettop.model.ruleset.merge import LEGACY, NFT, ChainView, Key, Picture, RuleView
+from nettop.model.ruleset.merge import LEGACY, NFT, ChainView, Key, Picture
 
 _Size = tuple[bool, str, str]  # added or deleted, family, table
 
@@ -22,9 +22,8 @@ class AnnouncedRules:
     def __init__(self, picture: Picture) -> None:
         own = [chain for chain in picture.chains if chain.backend != LEGACY]
         self._chains: dict[Key, ChainView | NftChain] = {place(chain): replace(chain, flags=()) for chain in own}
-        self._rules: dict[Key, tuple[ChainView, RuleView] | NftRule] = {
-            (*place(chain), rule.handle or 0): (chain, rule) for chain in own for rule in picture.rules_of(chain)
-        }
+        self._picture = picture
+        self._since: dict[Key, NftRule | None] = {}  # rules that were added, or (None) deleted
 
     def apply(self, commit: NftCommit) -> Iterator[Change]:
         """Apply a commit, and yield the changes that were not known: a table of SUMMED chains and rules is one."""
@@ -55,17 +54,20 @@ class AnnouncedRules:
 
     def _add_rule(self, rule: NftRule) -> Change | None:
         key = _key(rule)
-        known = self._rules.get(key)
-        if known is not None and not isinstance(known, NftRule) and known[1].raw == rule:
+        known = None if key in self._since else self._picture.rule_of(key[:3], rule.handle)
+        if known is not None and known.raw == rule:
             return None  # the picture has it already
-        self._rules[key] = rule
+        self._since[key] = rule
         return _without_words("+", rule)
 
     def _delete_rule(self, deleted: NftRule) -> Change | None:
-        known = self._rules.pop(_key(deleted), None)
-        if known is None:
-            return None
-        return _without_words("-", known) if isinstance(known, NftRule) else rule_change("-", *known)
+        key = _key(deleted)
+        added = self._since.get(key)
+        known = None if key in self._since else self._picture.rule_of(key[:3], deleted.handle)
+        self._since[key] = None
+        if added is not None:
+            return _without_words("-", added)
+        return None if known is None else rule_change("-", self._picture.chains[known.chain], known)
 
 
 def _of(commit: NftCommit, kind: type) -> Iterator[Announced]:
@@ -76,7 +78,7 @@ def _size(one: Announced) -> _Size:
     return one.added, one.what.family, one.what.name if isinstance(one.what, NftTable) else one.what.table
 
 
-def _key(rule: NftRule) -> Key:
+def _key(rule: NftRule) -> tuple[str, str, str, int]:
     return rule.family, rule.table, rule.chain, rule.handle
 
 

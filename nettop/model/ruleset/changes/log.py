@@ -77,7 +77,7 @@ class ChangeLog:
         self._pending, self._searched = not are_final, picture
         chains: _Chains = {}
         for at, commit in enumerate(self.commits):
-            if any(change.rule for change in commit.changes):
+            if any(change.rule and (are_final or not change.text) for change in commit.changes):
                 changes = (_with_words(change, picture, chains) for change in commit.changes)
                 final = (replace(change, rule=None) if are_final else change for change in changes)
                 self.commits[at] = replace(commit, changes=tuple(final))
