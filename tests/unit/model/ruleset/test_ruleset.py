@@ -619,7 +619,8 @@ def test_a_picture_joined_from_the_one_before_is_that_of_a_new_start(data: st.Da
         shown = [replace(one, ident=0, text="") for one in latest.rules]
         assert shown == [replace(one, ident=0, text="") for one in new.rules]
         known = [(one.text, other.text) for one, other in zip(latest.rules, new.rules, strict=True) if other.text]
-        assert all(one == other for one, other in known) and len({one.ident for one in latest.rules}) == len(latest.rules)
+        assert all(one == other for one, other in known)
+        assert len({one.ident for one in latest.rules}) == len(latest.rules)
         assert (latest.raw_cells, latest.missing_texts <= new.missing_texts) == (new.raw_cells, True)
 
 
