@@ -66,7 +66,7 @@ class Keyframes:
         return write
 
     def _due(self, key: tuple[int, str, str], ts_ns: int) -> bool:
-        last, every_ns = self._last.get(key), self._every_ns.get(key[1], 0)
+        last, every_ns = self._last.get(key), self._every_ns.get(key[1].partition(" ")[0], 0)  # of a part: of its kind
         write = last is None or not every_ns or not 0 <= ts_ns - last < every_ns  # < 0: the clock was set back
         if write:
             self._last[key] = ts_ns

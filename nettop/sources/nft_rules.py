@@ -78,14 +78,14 @@ class NftRuleDump(DumpSource):
         return 0 if current.what == SHOWN_RULES or self._is_costly() else super()._retries(current)
 
     def _rounds_of(self, parts: Collection[str]) -> Sequence[Round]:
-        if frozenset(parts) >= ALL_PARTS or len(parts) > _MAX_TABLES:
+        names = [(part, *part.partition(" ")[::2]) for part in sorted(parts)]
+        if len(names) > _MAX_TABLES or any(family not in NFPROTO_NUMBERS for _, family, _ in names):
             return self._rounds
-        tables = [_rules_of(part) for part in sorted(parts)]
+        tables = [_rules_of(*name) for name in names]
         return [one for known in self._rounds for one in (tables if known == ALL_RULES else (known,))]
 
 
-def _rules_of(part: str) -> Round:
-    family, _, table = part.partition(" ")
+def _rules_of(part: str, family: str, table: str) -> Round:
     name = TableName(NFPROTO_NUMBERS[family], table)
     return Round(f"{ALL_RULES.what} {part}", (ScopedRead(ReadRequest.NFT_RULES, of_table=name),))
 

@@ -37,6 +37,11 @@ class PendingDump:
         """The rules that have come."""
         return [block for part in self.parts for block in part.blocks]
 
+    @property
+    def size(self) -> int:
+        """The number of rules that have come."""
+        return sum(len(block.rules) for block in self.blocks)
+
 
 class DumpTimes:
     """The times of the latest dumps and changes, in ns since the epoch. Those of rules are known by table."""
@@ -70,11 +75,16 @@ class DumpTimes:
     def is_usable(self, dump: PendingDump, mark: DumpMark, rules: int) -> bool:
         """Return whether to take a dump: under continuous changes none is complete, and then an interrupted one is.
 
+        Whole rules are not replaced by it while it is known which tables have changed: these are read by themselves.
         `rules` is the number of those to join with it.
         """
+        if mark.complete or not mark.interrupted:
+            return mark.complete
+        is_whole = None not in self._interrupted and "" not in self.unread()
+        if dump.kind == RULES and dump.table is None and is_whole:
+            return False
         read_ns = self._table_read_ns(dump.table) if dump.kind == RULES else self.read_ns.get(dump.kind, 0)
-        rest_ns = max(_INTERRUPTED_AFTER_NS, _REST_NS_A_RULE * rules)
-        return mark.complete or (mark.interrupted and mark.ts_ns - read_ns > rest_ns)
+        return mark.ts_ns - read_ns > max(_INTERRUPTED_AFTER_NS, _REST_NS_A_RULE * rules)
 
     def unread(self) -> set[str]:
         """Return the tables (`inet fw`) whose rules have changed since they were read; "" in it: perhaps all."""

@@ -231,7 +231,7 @@ class Ruleset:
             self._join_counted(dump.kind)
         elif dump.is_of_screen:
             self._count_found(dump, mark.ts_ns)
-        elif self.dumps.is_usable(dump, mark, len(self.raw.rules if dump.table is None else dump.blocks)):
+        elif self.dumps.is_usable(dump, mark, len(self.raw.rules) if dump.table is None else dump.size):
             self._take(dump, mark)
         elif mark.interrupted and dump.kind == RULES:
             self._count_found(dump, mark.ts_ns)

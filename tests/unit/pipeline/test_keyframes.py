@@ -75,7 +75,7 @@ def test_after_a_change_of_the_ruleset_every_nft_dump_is_written(keyframes: Keyf
 
 
 def test_what_counts_in_the_ruleset_is_written_every_ten_seconds(keyframes: Keyframes) -> None:
-    for what in ("nft-chains", "nft-rules", "nft-objects"):
+    for what in ("nft-chains", "nft-rules", "nft-rules *", "nft-rules inet fw", "nft-objects"):
         at = [second for second in range(31) if written(keyframes, NFT, what, second)]
         assert at == [0, 9, 18, 27]  # each up to a tenth early
     assert OFTEN_S == 10

@@ -279,6 +279,9 @@ def test_a_dump_of_a_ruleset_that_changes_is_used_when_there_is_no_other_and_cal
     assert len(feed.ruleset.picture.rules) == 5 and not feed.ruleset.raw.interrupted
     assert [row["packets"] for row in feed.shown(T0 + S)][:2] == ["9", "2"], "the counters that it has"
     interrupted(feed, RULES[:1], [9], T0 + 3 * S)
+    assert len(feed.ruleset.picture.rules) == 5, "no event is missing: tables that change are read by themselves"
+    feed.ruleset.apply(Gap(3, 0, 5, GapReason.KERNEL, T0, T0 + 4 * S), T0 + 4 * S)
+    interrupted(feed, RULES[:1], [9], T0 + 5 * S)
     assert len(feed.ruleset.picture.rules) == 1
 
 
