@@ -16,7 +16,7 @@ from nettop.model.ruleset.changes.log import MARKED_NS
 from nettop.model.ruleset.find import RuleFinder
 from nettop.model.ruleset.matrix import EMPTY, Matrix, Place, lay_out, path_with
 from nettop.model.ruleset.order import is_dormant, ties, traversal
-from nettop.model.ruleset.rule_tree import filtered, rules_of_tree
+from nettop.model.ruleset.rule_tree import rules_of_tree
 from nettop.model.ruleset.ruleset import Ruleset
 from nettop.model.table import Column, Detail, Line, Segment, Snapshot, SortKey, ViewSpec
 from nettop.text.units import ABSENT, AT_LEAST, scaled, sparkline
@@ -148,7 +148,7 @@ class ChainMatrix:
         self._prepare()
         self._found = Counter(hit.chain for _, hit in self._finder.found(spec.find)) if spec.find else Counter()
         chains = self._ruleset.picture.chains
-        found = [(index, chains[index]) for index in filtered(self._order, spec, self._chains.fields)]
+        found = [(index, chains[index]) for index in self._chains.chosen(self._order, spec)]
         top = max((self._chains.entered(index).rate or 0.0 for index, _ in found), default=0.0)
         fill = lambda index, place: self._fill(index, place, top)  # noqa: E731
         flowtables = self._ruleset.texts.flowtables

@@ -10,12 +10,12 @@ import numpy as np
 
 from nettop.model.filter.fields import ListedFields
 from nettop.model.ruleset import words
-from nettop.model.ruleset.fields import entry_words
+from nettop.model.ruleset.fields import entry_words, rule_fields
 from nettop.model.ruleset.findings import ChainFindings
 from nettop.model.ruleset.hooks import hook_rank
 from nettop.model.ruleset.merge import LEGACY, ChainView
 from nettop.model.ruleset.order import PROVEN, UNKNOWN, is_dormant, runs_at, ties, traversal
-from nettop.model.ruleset.rule_tree import RuleRow, filtered, jumpers, own_cells, reached
+from nettop.model.ruleset.rule_tree import RuleRow, jumpers, own_cells, reached
 from nettop.model.ruleset.ruleset import Ruleset
 from nettop.model.ruleset.shares import Entered, EntriesFinder, entered
 from nettop.model.table import Cell, Column, Detail, Line, Row, Snapshot, SortKey, ViewSpec
@@ -173,8 +173,15 @@ class ChainTable:
         total = len(self._natural)
         return order.snapshot(spec, rows, total, self.notes(), self.version, totals=self._totals())
 
+    def chosen(self, order: Sequence[int], spec: ViewSpec) -> list[int]:
+        """Return the chains (indices) that the filter matches, in order: themselves, or a rule or policy below them."""
+        if spec.filter is None:
+            return list(order)
+        own, cells = spec.filter.mask(self.fields()), spec.filter.mask(rule_fields(self._ruleset))
+        return [at for at in order if own[at] or any(cells[row.cell] for row in self._ruleset.tree(at))]
+
     def _match(self, spec: ViewSpec, now_ns: int, frozen: bool) -> Match:
-        found = filtered(self._natural, spec, self.fields)
+        found = self.chosen(self._natural, spec)
         idents = np.array([self._ruleset.picture.chains[index].ident for index in found], np.int64)
         return Match(idents, lambda: value_keys(spec.sort, lambda key: [self._value(key, index) for index in found]))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -15,9 +14,9 @@ from nettop.decode.nftables.objects import NftObject
 from nettop.decode.nftables.sets import NftSet
 from nettop.errors import UsageError
 from nettop.linux.nf_tables import HOOK_ORDER
-from nettop.model.filter.fields import ListedFields, Mask
-from nettop.model.ruleset.fields import entry_words
-from nettop.model.ruleset.merge import LEGACY, NFT, RuleView
+from nettop.model.filter.fields import Mask
+from nettop.model.ruleset.fields import rule_fields
+from nettop.model.ruleset.merge import LEGACY, NFT
 from nettop.model.ruleset.order import traversal
 from nettop.model.ruleset.rule_tree import chains_from
 from nettop.model.ruleset.ruleset import Ruleset
@@ -88,7 +87,7 @@ def select(ruleset: Ruleset, query: RuleQuery, contents: SetContents) -> Selecti
     shown[rows] = True
     found.cells = shown[picture.chain_of_cell]
     if query.display_filter is not None:
-        found.cells &= query.display_filter.mask(_fields(ruleset))
+        found.cells &= query.display_filter.mask(rule_fields(ruleset))
     if query.holds is not None:
         found.cells &= users_of(ruleset, contents)
     narrowed = query.display_filter is not None or query.holds is not None
@@ -170,21 +169,3 @@ def _named(what: str, names: tuple[str, ...], known: Iterable[T], key: Callable[
             remedy = f"there are {listed(own, _NAMED)}" if own else f"there is no {what}"
             raise UsageError(f"no {what} {name!r} here", remedy)
     return {one for name in names for one in by_name[name]}
-
-
-def _fields(ruleset: Ruleset) -> ListedFields:
-    """Return the columns of all rules and policies for the display filter."""
-    picture, counts = ruleset.picture, ruleset.counts
-    rules: list[RuleView | None] = [*picture.rules, *[None] * len(picture.chains)]
-    entries = [(picture.chains[at], rule) for at, rule in zip(picture.chain_of_cell.tolist(), rules, strict=True)]
-
-    def numbers(name: str) -> list[float | None] | None:
-        if name in ("packets", "bytes", "rate"):
-            values = getattr(counts, name).astype(np.float64)
-            held = counts.have & ~np.isnan(values)
-            return [value if known else None for value, known in zip(values.tolist(), held.tolist(), strict=True)]
-        if name == "handle":
-            return [rule.handle if rule else None for rule in rules]
-        return [chain.priority for chain, _ in entries] if name == "priority" else None
-
-    return ListedFields(len(entries), numbers, partial(entry_words, ruleset.netns, entries))

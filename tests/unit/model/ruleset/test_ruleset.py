@@ -680,6 +680,17 @@ def test_a_filter_lets_matching_rules_and_chains_through(feed: Feed) -> None:
     assert [row.cells for row in feed.chains.snapshot(replace(spec, columns=("chain",)), T0).rows] == [("fwd",)]
 
 
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [("verdict drop", ["fwd"]), ("verdict accept", ["fwd", "pre"]), ("chain blocked", ["fwd"]), ("packets > 50", [])],
+)
+def test_a_chain_is_shown_for_what_is_below_it(feed: Feed, text: str, names: list[str]) -> None:
+    feed.layout([*CHAINS, base("fw", "pre", "prerouting", policy="accept")])
+    feed.poll((*RULES[:4], replace(RULES[4], verdicts=("drop",))), [1, 2, 3, 4, 5], T0)
+    shown = feed.chains.snapshot(ViewSpec(("chain",), filter=parse(text, "chain")), T0)
+    assert sorted(row.cells[0] for row in shown.rows if row.cells[0] in ("fwd", "pre")) == names
+
+
 def test_filter_words_are_the_chains_and_verdicts_of_each_row(feed: Feed) -> None:
     feed.poll(RULES, [1] * 5, T0)
     feed.rules.snapshot(ViewSpec(("handle",), filter=parse("packets > 0", "rule")), T0)
