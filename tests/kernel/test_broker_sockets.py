@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import mmap
 import os
+import re
 import resource
 import signal
 import socket
@@ -19,7 +20,7 @@ import pytest
 from nettop.broker import budget
 from nettop.broker.budget import MAX_SOCKETS
 from nettop.broker.client import Broker
-from nettop.broker.requests import NetlinkSocket, Netns, ReadRequest, RouteQuestion, SetName
+from nettop.broker.requests import NetlinkSocket, Netns, ReadRequest, RouteQuestion, RuleName, SetName
 from nettop.errors import BrokerError
 from nettop.kinds import TextKind
 from nettop.linux.netlink import NETLINK_NETFILTER, NETLINK_ROUTE
@@ -66,7 +67,9 @@ def test_a_dump_holds_the_flows_of_its_namespace_only(broker: Broker, lab: Lab) 
 @pytest.mark.parametrize("what", list(ReadRequest), ids=lambda what: what.value)
 def test_every_read_is_answered_without_an_error(broker: Broker, lab: Lab, what: ReadRequest) -> None:
     ns = lab.netns()
-    run_in(ns, "nft", "-f", "-", stdin="table ip t { set s { type ipv4_addr; elements = { 192.0.2.1 }; }; }")
+    table = "table ip t { set s { type ipv4_addr; elements = { 192.0.2.1 }; }; chain c { accept; }; }"
+    run_in(ns, "nft", "-f", "-", stdin=table)
+    (rule,) = re.findall(r"accept # handle (\d+)", run_in(ns, "nft", "-a", "list", "table", "ip", "t"))
     protocol = NETLINK_ROUTE if what.name.startswith("RTNL") else NETLINK_NETFILTER
     if what.name.startswith("IPSET"):
         run_in(ns, sys.executable, "-c", "from pyroute2 import IPSet; IPSet().create('s', stype='hash:ip')")
@@ -74,7 +77,8 @@ def test_every_read_is_answered_without_an_error(broker: Broker, lab: Lab, what:
     sock = broker.netlink_socket(broker.netns(ns), protocol)
     with taken(sock) as ours:
         route = RouteQuestion(socket.AF_INET, "127.0.0.1") if what is ReadRequest.RTNL_ROUTE else None
-        request = broker.request(sock, what, of_set=sets.get(what), of_route=route)
+        of = (RuleName(2, "t", "c", int(rule)),) if what is ReadRequest.NFT_RULE else ()
+        request, _ = broker.request(sock, what, of_set=sets.get(what), of_route=route, of=of)
         datagram = ours.recv(1 << 17)
     assert datagram[8:12] == request[8:12], "the answer has the request's sequence number"
     assert message_types(datagram)[0] != NLMSG_ERROR
@@ -86,7 +90,7 @@ def test_a_second_dump_on_a_busy_socket_is_answered_busy(broker: Broker, lab: La
     sock = broker.netlink_socket(broker.netns(ns), NETLINK_NETFILTER)
     with taken(sock) as ours:
         broker.request(sock, ReadRequest.NFT_RULES)
-        second = broker.request(sock, ReadRequest.NFT_RULES)
+        second, _ = broker.request(sock, ReadRequest.NFT_RULES)
         while True:
             datagram = ours.recv(1 << 17)
             if message_types(datagram)[0] == NLMSG_ERROR:

@@ -106,7 +106,7 @@ def test_parts_do_not_wait_for_the_share_of_the_whole_and_the_whole_is_read_once
     assert asked.parts == ["", "inet a", "inet b"] and source.due_ns() is None
     source.want(("inet a",))
     due = source.due_ns()
-    assert due is not None and 2e9 < due - time.monotonic_ns() < 4e9
+    assert due is not None and 4e9 < due - time.monotonic_ns() < 6e9
     source.want(())
     assert source.due_ns() is None, "what is not wanted any more is not read"
     source.want(("",))
