@@ -16,7 +16,6 @@ from nettop.sources.netlink import ALL_PARTS, Receiver
 
 SHARE = 0.03  # of a core, for one kind of dump: all polling must stay below 5 %
 _DOWNSTREAM = 1.6  # the cost of a dump with decoding and applying its rows, relative to receiving it
-_PARTS_DOWNSTREAM = 50  # the same for parts: a few rows that have changed are joined with all others
 _RETRIES_NS = (0, 200_000_000, 1_000_000_000)  # pauses before an incomplete dump is requested again
 _READ_NS = 10_000_000  # the longest time of one read while answers are queued
 _SECOND = 1_000_000_000
@@ -53,7 +52,6 @@ class DumpSource:
         self._of_parts = False  # the current turn
         self._busy_ns = 0  # its cost
         self._cost_ns: int | None = None  # of the turn of all rounds before
-        self._parts_cost_ns = 0  # of the turn before, if it was one of parts
         self._began_ns = self._next_ns = self._rest_until_ns = 0
         self._stretched_ns = 0  # the shortest interval that `share` allows, by the cost of the last turns
         self._unsettled: set[Round] = set()  # those that changes interrupted in the last turn, again and again
@@ -74,8 +72,8 @@ class DumpSource:
 
     @property
     def cost_ns(self) -> int:
-        """The cost of the last turn, for our thread and the broker's; of parts, for those that read them too."""
-        return self._parts_cost_ns or self._cost_ns or 0
+        """The cost of the last turn of all rounds, in time of our thread and of the broker's."""
+        return self._cost_ns or 0
 
     def poke(self, parts: Iterable[str] = ALL_PARTS) -> None:
         """Run all rounds, or those of these parts, now (after the current turn and a pause as long as its cost)."""
@@ -186,7 +184,6 @@ class DumpSource:
         if self._interval_ns is None:
             return [End(self._stream.id, self._seq.next())]
         self._rest_until_ns = now + self._busy_ns
-        self._parts_cost_ns = _PARTS_DOWNSTREAM * self._busy_ns if self._of_parts else 0
         if self._of_parts:  # neither the time of the next turn nor its share depend on it
             return []
         # One slow turn (the machine was busy, another dump held the broker) must not stop polling for the next minute.

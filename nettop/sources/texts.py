@@ -14,7 +14,7 @@ from nettop.errors import BrokerError
 from nettop.kinds import TextKind
 
 _REST_NS = 500_000_000  # between two turns: each snapshot is a process
-_PARTS_REST_NS = 5_000_000_000  # words are at most 5 s old where changes come without a pause
+_FIRST_REST_NS, _PARTS_REST_NS = 1_000_000_000, 5_000_000_000  # of parts: from the first to the longest pause
 _ALL = ("",)
 
 
@@ -47,6 +47,7 @@ class TextSource:
         # Of the last turn that read all (True), and of the last one that read parts: ns of processors, and its end.
         self._took_ns, self._ended_ns = {True: 0, False: 0}, {True: 0, False: 0}
         self._reads_all = True  # the current turn
+        self._parts_rest_ns = _FIRST_REST_NS
 
     def fileno(self) -> None:
         """Return None: there is no descriptor to wait on."""
@@ -71,7 +72,12 @@ class TextSource:
 
     def _rest_ns(self, all_of_it: bool) -> int:
         share_ns = int(self._took_ns[all_of_it] / self._share) if self._share else 0
-        return max(_REST_NS if all_of_it else _PARTS_REST_NS, share_ns)
+        return max(_REST_NS if all_of_it else self._parts_rest_ns, share_ns)
+
+    def _grow_rest(self) -> None:
+        """Double the pause between turns of parts that follow one another, or begin with a short one again."""
+        follows = time.monotonic_ns() - self._ended_ns[False] < 2 * self._parts_rest_ns
+        self._parts_rest_ns = min(2 * self._parts_rest_ns, _PARTS_REST_NS) if follows else _FIRST_REST_NS
 
     def poke(self) -> None:
         """Read all texts again. Thread-safe; the thread that waits on due_ns() must be woken after it."""
@@ -96,6 +102,8 @@ class TextSource:
         due, parts = self._next_turn()
         if not self._todo and due is not None and time.monotonic_ns() >= due:
             self._reads_all, self._wanted = parts == _ALL, ()
+            if not self._reads_all:
+                self._grow_rest()
             self._poked = self._poked and not self._reads_all
             self._took_ns[self._reads_all] = 0
             self._todo.extend((kind, part or self._part) for part in parts for kind in self._kinds)

@@ -6,6 +6,8 @@ import threading
 import time
 from typing import cast
 
+import pytest
+
 from nettop.batch import Counter64, End, Stream, Text
 from nettop.broker.calls import ENDED
 from nettop.broker.client import Broker
@@ -106,9 +108,31 @@ def test_parts_do_not_wait_for_the_share_of_the_whole_and_the_whole_is_read_once
     assert asked.parts == ["", "inet a", "inet b"] and source.due_ns() is None
     source.want(("inet a",))
     due = source.due_ns()
-    assert due is not None and 4e9 < due - time.monotonic_ns() < 6e9
+    assert due is not None and 1e9 < due - time.monotonic_ns() < 3e9
     source.want(())
     assert source.due_ns() is None, "what is not wanted any more is not read"
     source.want(("",))
     due = source.due_ns()
     assert due is not None and due - time.monotonic_ns() > 90e9
+
+
+def test_parts_wanted_again_and_again_are_read_soon_at_first_then_each_five_seconds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [1_000_000_000_000]
+    monkeypatch.setattr(time, "monotonic_ns", lambda: now[0])
+    kinds, stream = (TextKind.NFT_RULESET,), Stream(1, StreamKind.TEXT, "text")
+    source = TextSource(stream, cast(Broker, Asked()), Netns(0, "", 1), kinds, Counter64())
+
+    def pause() -> float:
+        """The seconds until a part is read that is wanted now; it is read then."""
+        source.want(("inet a",))
+        wait_ns = max(0, (source.due_ns() or 0) - now[0])
+        now[0] += wait_ns
+        assert source.read(0)
+        return wait_ns / 1e9
+
+    source.read(0)
+    assert [pause() for _ in range(6)] == [0, 1, 2, 4, 5, 5]
+    now[0] += 60_000_000_000
+    assert [pause() for _ in range(3)] == [0, 1, 2]
