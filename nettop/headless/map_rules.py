@@ -12,7 +12,7 @@ from nettop.errors import BrokerError
 from nettop.headless.load import fill
 from nettop.headless.rule_reading import SETS
 from nettop.kinds import TextKind
-from nettop.model.ruleset.merge import IPTABLES_NFT, Picture
+from nettop.model.ruleset.picture import IPTABLES_NFT, Picture
 from nettop.model.ruleset.ruleset import Ruleset
 from nettop.pipeline import feeds
 from nettop.pipeline.feed import Feed

@@ -17,8 +17,8 @@ from nettop.errors import InputError, UsageError
 from nettop.headless.load import Items, engine_from, open_items
 from nettop.headless.unprivileged import drop
 from nettop.kinds import TRACE_PREFIX
-from nettop.model.ruleset.diff import ChainKey, ChainState, chains_of, complete, differences, unified
-from nettop.model.ruleset.parts_diff import Parts, part_differences, parts_of, unified_parts
+from nettop.model.ruleset.diff.chains import ChainKey, ChainState, chains_of, complete, differences, unified
+from nettop.model.ruleset.diff.parts import Parts, part_differences, parts_of, unified_parts
 from nettop.model.ruleset.ruleset import Ruleset
 from nettop.model.ruleset.selection import RuleQuery, select
 from nettop.model.ruleset.set_lines import IPSET

@@ -24,7 +24,7 @@ from nettop.headless.rule_reading import LISTING, SETS, Settled, watched
 from nettop.headless.streaming import LineOutput
 from nettop.kinds import TRACE_PREFIX, TextKind
 from nettop.model.ruleset.lines import json_lines
-from nettop.model.ruleset.merge import LEGACY
+from nettop.model.ruleset.picture import LEGACY
 from nettop.model.ruleset.ruleset import Ruleset
 from nettop.model.ruleset.selection import RuleQuery, select
 from nettop.model.ruleset.sets.contents import SetContents, ipsets_of

@@ -67,9 +67,8 @@ class LiveSession(Session):
         netns = broker.netns(spec)
         super().__init__(netns.label, live=True, mode=mode, keep_events=keep_events)
         self._broker = self._services = broker
-        self._netns = netns
+        self._netns, self._ssh = netns, ssh
         self._specs = tuple(dict.fromkeys((spec, *others)))
-        self._ssh = ssh
         self._poked_at: dict[tuple[int, str], float] = {}  # namespace and feed → time of the last request
         self._visible, self._pacing = VisibleViews(), threading.Lock()
         self._capturing: Capturing | None = None
@@ -95,8 +94,7 @@ class LiveSession(Session):
         status = super().status()
         if self._acct_since_ns:
             status = replace(status, acct=f"since {clock(self._acct_since_ns)[:5]}")
-        if self._capturing and status.capture == "off":
-            status = replace(status, capture="0 pkt/s")
+        status = replace(status, capture="0 pkt/s") if self._capturing and status.capture == "off" else status
         receive_filter = clean(self._receive_filter.text) if self._receive_filter is not None else ""
         others = f" +{len(self._other_sources)}" if self._other_sources else ""
         netns = f"{status.netns or 'host'}{others}" if others else status.netns
@@ -265,19 +263,18 @@ class LiveSession(Session):
         self._pace(engine, watched)
         self._serve_map(engine, host_map)
         for sources in watched:
-            if engine.flows.resync_wanted(engine.code(sources.netns.label)):
+            netns = engine.code(sources.netns.label)
+            if engine.flows.resync_wanted(netns):
                 self._poke(sources, feeds.TABLE)
-            still = self._still_dumps(engine, sources)
-            if engine.processes.wanted(engine.code(sources.netns.label), time.time_ns(), still):
+            if engine.processes.wanted(netns, time.time_ns(), self._still_dumps(engine, sources)):
                 self._poke(sources, feeds.PROCESSES)
-            if engine.expectations.resync_wanted(engine.code(sources.netns.label)):
+            if engine.expectations.resync_wanted(netns):
                 self._poke(sources, feeds.EXPECTATIONS)
         if (ended := self._tracer.look(engine, time.time_ns())) is not None:
             self._act(lambda: self._tracer.stop(ended), lambda error: None)
         sources = watched[0]
         if engine.ruleset.dumps.are_old():
-            rest_s = sources.rest_ns(feeds.NFT_EVENTS) / 1e9
-            self._poke(sources, feeds.NFT, every_s=rest_s, parts=engine.ruleset.dumps.unread())
+            self._poke(sources, feeds.NFT, sources.rest_ns(feeds.NFT_EVENTS) / 1e9, engine.ruleset.dumps.unread())
         sources.want_texts([*engine.ruleset.texts.wanted()])
         sources.show_rules(engine.ruleset.on_screen if "rules" in self._visible.now() else ())
         if engine.ruleset.has_legacy():
@@ -289,13 +286,11 @@ class LiveSession(Session):
         visible = not feeds.NAMESPACES.shown_in.isdisjoint(self._visible.now())
         host_map.serve(engine.host_map, visible or self._saving.recorder is not None)
 
-    def _poke(
-        self, sources: LiveSources, *poked: Feed, every_s: float = 0.0, parts: Collection[str] = ALL_PARTS
-    ) -> None:
-        now, name = time.monotonic(), (sources.netns.handle, poked[0].name)
+    def _poke(self, sources: LiveSources, feed: Feed, every_s: float = 0, parts: Collection[str] = ALL_PARTS) -> None:
+        now, name = time.monotonic(), (sources.netns.handle, feed.name)
         if now - self._poked_at.get(name, -math.inf) >= max(every_s, POKE_EVERY_S):
             self._poked_at[name] = now
-            sources.poke(*poked, parts=parts)
+            sources.poke(feed, parts=parts)
 
     def devices(self, deliver: Callable[[Sequence[DeviceChoice] | str], None]) -> None:
         """Deliver the devices of the watched namespaces. Those of the shown one that are up may be the usual ones."""

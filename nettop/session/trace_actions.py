@@ -13,7 +13,7 @@ from nettop.model.filter.expression import Filter, parse
 from nettop.model.filter.vocabulary import proto_filter, way_filter, word_filter
 from nettop.model.packets.blocks import PacketBlock
 from nettop.model.ruleset.find import Hit
-from nettop.model.ruleset.merge import LEGACY
+from nettop.model.ruleset.picture import LEGACY
 from nettop.model.ruleset.rule_tree import chain_of_ident
 from nettop.model.table import RulePlace
 from nettop.model.traces.detail import place_of

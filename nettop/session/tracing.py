@@ -11,7 +11,7 @@ from nettop.broker.client import Broker
 from nettop.errors import BrokerError
 from nettop.kinds import TRACE_MARK, TRACE_MARKING
 from nettop.model.filter.expression import parse
-from nettop.model.ruleset.merge import NFT
+from nettop.model.ruleset.picture import NFT
 from nettop.model.ruleset.rule_tree import own_cells
 from nettop.model.ruleset.ruleset import Ruleset
 from nettop.model.traces.fields import journey_fields

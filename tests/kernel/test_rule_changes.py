@@ -16,7 +16,7 @@ from nettop.broker.client import Broker
 from nettop.broker.requests import Netns
 from nettop.kinds import TextKind
 from nettop.model.ruleset.changes.log import Commit
-from nettop.model.ruleset.merge import RuleView
+from nettop.model.ruleset.picture import RuleView
 from nettop.model.ruleset.texts import RULESET_KINDS
 from nettop.session.live import LiveSession
 from tests.kernel.commits import commits as repeated_commits

@@ -15,7 +15,7 @@ import pytest
 
 from nettop.broker.client import Broker
 from nettop.kinds import TRACE_PREFIX
-from nettop.model.ruleset.merge import LEGACY
+from nettop.model.ruleset.picture import LEGACY
 from nettop.model.traces.ends import backend
 from nettop.model.traces.journey import Journey, Step
 from tests.kernel.namespaces import Lab, command_in, poll, run_in

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from nettop.linux.socket import AF_INET
-from nettop.model.ruleset.merge import Picture, RuleView
 from nettop.model.ruleset.order import IP, is_dormant, path_of
+from nettop.model.ruleset.picture import Picture, RuleView
 from nettop.model.topology.route_case import HookRules
 
 _DSTNAT = {"prerouting": ("dnat", "redirect", "netmap"), "output": ("dnat", "redirect", "netmap")}

@@ -10,7 +10,7 @@ from nettop.linux.socket import AF_INET, AF_INET6
 from nettop.model.findings import Finding
 from nettop.model.map_findings.facts import MapFacts, finding
 from nettop.model.map_findings.hook_rules import is_dstnat, rules_at
-from nettop.model.ruleset.merge import Picture, RuleView
+from nettop.model.ruleset.picture import Picture, RuleView
 from nettop.model.ruleset.words import chain_path, rule_text
 from nettop.model.topology.device_words import is_on, parameter
 from nettop.model.topology.host_map import NamespaceMap

@@ -13,8 +13,8 @@ from nettop.model.ruleset import words
 from nettop.model.ruleset.fields import entry_words, rule_fields
 from nettop.model.ruleset.findings import ChainFindings
 from nettop.model.ruleset.hooks import hook_rank
-from nettop.model.ruleset.merge import LEGACY, ChainView
 from nettop.model.ruleset.order import PROVEN, UNKNOWN, is_dormant, runs_at, ties, traversal
+from nettop.model.ruleset.picture import LEGACY, ChainView
 from nettop.model.ruleset.rule_tree import RuleRow, jumpers, own_cells, reached
 from nettop.model.ruleset.ruleset import Ruleset
 from nettop.model.ruleset.shares import Entered, EntriesFinder, entered

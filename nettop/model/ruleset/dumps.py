@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from itertools import compress
+
+import numpy as np
+from numpy.typing import NDArray
 
 from nettop.batch import DumpMark
 from nettop.decode.nftables.decoder import NftDecoded, RuleBlock
+from nettop.decode.nftables.rules import Rules
 from nettop.model.ruleset.texts import TableKey
 
 RULES = "nft-rules"  # DumpMark.what; of one table: `nft-rules inet fw`, of those on screen: `nft-rules *`
@@ -99,3 +104,26 @@ class DumpTimes:
 
     def _table_read_ns(self, table: TableKey | None) -> int:
         return max(self._rules_read_ns.get(None, -1), self._rules_read_ns.get(table, -1))
+
+
+def with_table(blocks: Sequence[RuleBlock], table: TableKey, read: Sequence[RuleBlock]) -> list[RuleBlock]:
+    """Return the blocks, in dump order, with those in `read` for the rules of this table; a new table is last."""
+    kept: list[RuleBlock] = []
+    place: int | None = None
+    for block in blocks:
+        others = [key[:2] != table for key, _ in block.rules.chains]
+        if all(others):
+            kept.append(block)
+            continue
+        others_of = np.repeat(others, [count for _, count in block.rules.chains])
+        before = np.arange(len(others_of)) < np.argmin(others_of)
+        kept.append(_part(block, others_of & before))
+        place = len(kept) if place is None else place
+        kept.append(_part(block, others_of & ~before))
+    place = len(kept) if place is None else place
+    return [block for block in (*kept[:place], *read, *kept[place:]) if block.rules]
+
+
+def _part(block: RuleBlock, chosen: NDArray[np.bool_]) -> RuleBlock:
+    rules = Rules(compress(block.rules, chosen))
+    return RuleBlock(rules, block.counted[chosen], block.packets[chosen], block.bytes[chosen])

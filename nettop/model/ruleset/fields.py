@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 
 from nettop.model.filter.fields import ListedFields
-from nettop.model.ruleset.merge import ChainView, RuleView
+from nettop.model.ruleset.picture import ChainView, RuleView
 from nettop.model.ruleset.rule_tree import verdict_of
 from nettop.model.ruleset.ruleset import Ruleset
 

@@ -11,7 +11,7 @@ from ipaddress import IPv6Address, ip_address, ip_network
 import numpy as np
 
 from nettop.kinds import TRACE_PREFIX
-from nettop.model.ruleset.merge import RuleView
+from nettop.model.ruleset.picture import RuleView
 from nettop.model.ruleset.rule_tree import HEADING, heading_ident, is_long, verdict_of
 from nettop.model.ruleset.ruleset import Ruleset
 from nettop.model.ruleset.selection import users_of

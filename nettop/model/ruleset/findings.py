@@ -10,8 +10,8 @@ from nettop.decode.nftables.iptables_save import words
 from nettop.decode.nftables.sets import NftSet
 from nettop.linux import nf_tables as nft
 from nettop.model.findings import Finding
-from nettop.model.ruleset.merge import LEGACY, ChainView, RuleView
 from nettop.model.ruleset.order import is_dormant, path_of, sees_same, traversal
+from nettop.model.ruleset.picture import LEGACY, ChainView, RuleView
 from nettop.model.ruleset.rule_tree import chains_from, jumpers
 from nettop.model.ruleset.rule_words import arp_matches
 from nettop.model.ruleset.ruleset import Ruleset

@@ -14,8 +14,8 @@ from json.encoder import encode_basestring_ascii
 from nettop.decode.nftables.listing import with_counters
 from nettop.decode.nftables.objects import NftObject
 from nettop.model.ruleset.counters import Counts
-from nettop.model.ruleset.merge import IPTABLES_NFT, LEGACY, NFT, ChainView
 from nettop.model.ruleset.order import PROVEN, UNKNOWN, ties
+from nettop.model.ruleset.picture import IPTABLES_NFT, LEGACY, NFT, ChainView
 from nettop.model.ruleset.ruleset import Ruleset
 from nettop.model.ruleset.selection import Selection
 from nettop.model.ruleset.set_lines import Row, element_rows, ipset_element_rows, ipset_row, set_row

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from nettop.decode.nftables.listing import Flowtable
 from nettop.kinds import TRACE_PREFIX
 from nettop.model.ruleset.hooks import hook_rank
-from nettop.model.ruleset.merge import IPTABLES_NFT, LEGACY, ChainView
 from nettop.model.ruleset.order import is_dormant, runs_at
+from nettop.model.ruleset.picture import IPTABLES_NFT, LEGACY, ChainView
 from nettop.model.ruleset.words import NF_IP_PRI_LAST, number_text
 from nettop.model.table import Line, Segment
 

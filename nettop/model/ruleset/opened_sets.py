@@ -11,7 +11,7 @@ from nettop.decode.ipset import IpSet, IpSetElement
 from nettop.decode.nftables.elements import Elements
 from nettop.decode.nftables.members import rows_of, value_of
 from nettop.decode.nftables.sets import NftSet
-from nettop.model.ruleset.merge import Picture, RuleView
+from nettop.model.ruleset.picture import Picture, RuleView
 from nettop.model.ruleset.rule_tree import ELSEWHERE, OPENED, RuleRow, SetPlace
 from nettop.model.ruleset.set_lines import Row, element_keys, ipset_element_keys, ipset_row, set_line, set_row
 from nettop.model.ruleset.sets.contents import SetRef, ipsets_of, sets_of

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from itertools import combinations
 
 from nettop.model.ruleset.hooks import family_rank, hook_rank
-from nettop.model.ruleset.merge import ChainView, Picture
+from nettop.model.ruleset.picture import ChainView, Picture
 
 UNKNOWN, PROVEN = "?", "✓"  # marks of ties
 NETDEV, BRIDGE, IP = "netdev", "bridge", "ip"

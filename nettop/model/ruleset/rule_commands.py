@@ -8,7 +8,7 @@ import shlex
 
 from nettop.decode.nftables.iptables_save import words
 from nettop.decode.nftables.listing import stateless
-from nettop.model.ruleset.merge import NFT, ChainView, RuleView
+from nettop.model.ruleset.picture import NFT, ChainView, RuleView
 from nettop.model.ruleset.rule_words import whole_rule
 from nettop.model.ruleset.words import is_implicit, is_name, listed_part, rule_text, tool_name
 from nettop.text.netns import enter_command

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nettop.model.ruleset import words
-from nettop.model.ruleset.merge import ChainView, RuleView
+from nettop.model.ruleset.picture import ChainView, RuleView
 from nettop.model.ruleset.rule_commands import copies
 from nettop.model.ruleset.rule_tree import verdict_of
 from nettop.model.ruleset.rule_words import expressions

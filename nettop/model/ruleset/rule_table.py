@@ -16,8 +16,8 @@ from nettop.model.ruleset.chain_table import ChainTable
 from nettop.model.ruleset.counters import TracedHits
 from nettop.model.ruleset.fields import entry_words
 from nettop.model.ruleset.find import RuleFinder
-from nettop.model.ruleset.merge import NFT, ChainView, RuleView
 from nettop.model.ruleset.opened_sets import refs_of
+from nettop.model.ruleset.picture import NFT, ChainView, RuleView
 from nettop.model.ruleset.rule_detail import rule_detail
 from nettop.model.ruleset.rule_tree import (
     ELSEWHERE,

@@ -10,7 +10,7 @@ import numpy as np
 
 from nettop.batch import Array
 from nettop.model.filter.fields import Fields
-from nettop.model.ruleset.merge import ChainView, Key, Picture, RuleView
+from nettop.model.ruleset.picture import ChainView, Key, Picture, RuleView
 from nettop.model.ruleset.sets.contents import SetRef
 from nettop.model.table import ViewSpec
 

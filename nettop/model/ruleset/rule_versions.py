@@ -5,7 +5,7 @@ A handle may name another rule: `nft replace rule` keeps it, and a table that is
 
 from __future__ import annotations
 
-from nettop.model.ruleset.merge import ChainView, Picture, RuleView
+from nettop.model.ruleset.picture import ChainView, Picture, RuleView
 
 _NEAR_NS = 100_000_000  # a packet and a change of rules are read in another order than they happened
 _ENDING = frozenset(("accept", "drop", "return", "jump", "goto"))

@@ -7,7 +7,7 @@ from itertools import accumulate
 
 from nettop.decode.nftables.expressions import expression_lines
 from nettop.decode.nftables.iptables_save import words
-from nettop.model.ruleset.merge import NFT, ChainView, RuleView
+from nettop.model.ruleset.picture import NFT, ChainView, RuleView
 from nettop.model.ruleset.words import rule_text
 
 EVERY = "every packet"

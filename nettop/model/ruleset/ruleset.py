@@ -14,11 +14,11 @@ from nettop.decode.nftables.rules import NftRule
 from nettop.kinds import TextKind
 from nettop.model.ruleset.changes.log import ChangeLog
 from nettop.model.ruleset.counters import Counts
-from nettop.model.ruleset.dumps import COUNTED, DUMPS, RULES, DumpTimes, PendingDump, kind_of
-from nettop.model.ruleset.merge import NFT, ChainView, Picture, Raw, RuleIdents, RuleView, join
+from nettop.model.ruleset.dumps import COUNTED, DUMPS, RULES, DumpTimes, PendingDump, kind_of, with_table
+from nettop.model.ruleset.merge import RuleIdents, join
 from nettop.model.ruleset.opened_sets import OpenedSets
 from nettop.model.ruleset.order import prove
-from nettop.model.ruleset.rule_blocks import with_table
+from nettop.model.ruleset.picture import NFT, ChainView, Picture, Raw, RuleView
 from nettop.model.ruleset.rule_tree import RuleRow, RuleTrees
 from nettop.model.ruleset.rule_versions import RuleVersions
 from nettop.model.ruleset.sets.contents import SET_DUMPS, SetsDecoded, VerdictBranch

@@ -16,8 +16,8 @@ from nettop.errors import UsageError
 from nettop.linux.nf_tables import HOOK_ORDER
 from nettop.model.filter.fields import Mask
 from nettop.model.ruleset.fields import rule_fields
-from nettop.model.ruleset.merge import LEGACY, NFT
 from nettop.model.ruleset.order import traversal
+from nettop.model.ruleset.picture import LEGACY, NFT
 from nettop.model.ruleset.rule_tree import chains_from
 from nettop.model.ruleset.ruleset import Ruleset
 from nettop.model.ruleset.sets.contents import SetContents, ipsets_of, sets_of

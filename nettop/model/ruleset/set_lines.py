@@ -11,7 +11,7 @@ from nettop.decode.nftables.keys import type_text
 from nettop.decode.nftables.members import comment_of, member_text, rows_of, timeout_ms, value_of
 from nettop.decode.nftables.sets import NftSet
 from nettop.linux import nf_tables as nft
-from nettop.model.ruleset.merge import NFT
+from nettop.model.ruleset.picture import NFT
 from nettop.model.ruleset.sets.contents import SetContents
 from nettop.text.units import duration, grouped, plural
 

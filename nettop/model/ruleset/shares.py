@@ -19,7 +19,7 @@ import numpy as np
 from nettop.batch import Array
 from nettop.model.filter.fields import Mask
 from nettop.model.ruleset.counters import Counts
-from nettop.model.ruleset.merge import ChainView, Picture, RuleView
+from nettop.model.ruleset.picture import ChainView, Picture, RuleView
 from nettop.text.units import AT_LEAST, scaled
 
 _ENDS = frozenset(

@@ -9,8 +9,8 @@ from nettop.decode.nftables.objects import NftObject, NftTable
 from nettop.decode.nftables.sets import NftSet
 from nettop.model.ruleset.counters import Counts
 from nettop.model.ruleset.lines import numbers, object_row
-from nettop.model.ruleset.merge import ChainView, Picture
 from nettop.model.ruleset.order import IP, PROVEN, UNKNOWN, is_dormant, path_of, ties, traversal
+from nettop.model.ruleset.picture import ChainView, Picture
 from nettop.model.ruleset.rule_tree import RuleRow, jumpers, reached, rows_of
 from nettop.model.ruleset.ruleset import Ruleset
 from nettop.model.ruleset.selection import RuleQuery, Selection

@@ -10,8 +10,8 @@ from nettop.decode.nftables.listing import stateless
 from nettop.decode.nftables.objects import NftTable
 from nettop.linux.nf_tables import NFT_KEYWORDS
 from nettop.model.ruleset.counters import Counts
-from nettop.model.ruleset.merge import LEGACY, NFT, ChainView, RuleView
 from nettop.model.ruleset.order import is_dormant, runs_at
+from nettop.model.ruleset.picture import LEGACY, NFT, ChainView, RuleView
 from nettop.model.table import Line, detail_line
 from nettop.text.units import ABSENT, duration, grouped, percent
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from nettop.decode.nftables.keys import ct_states
 from nettop.model.ruleset.matrix import LETTERS, journey_through
-from nettop.model.ruleset.merge import ChainView
+from nettop.model.ruleset.picture import ChainView
 from nettop.model.ruleset.words import rule_text, verdict_role
 from nettop.model.table import JourneyDetail, Line, RulePlace, Segment
 from nettop.model.traces import ends

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from nettop.model.counters.drops import drop_meaning
-from nettop.model.ruleset.merge import LEGACY, NFT
+from nettop.model.ruleset.picture import LEGACY, NFT
 from nettop.model.ruleset.words import rule_text
 from nettop.model.traces.drops import BY_RULES
 from nettop.model.traces.headers import PacketHead

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from nettop.decode.drops import DropRecord
 from nettop.decode.nftables.trace import TraceRecord
 from nettop.linux.inet import BEHIND_EXTENSIONS
-from nettop.model.ruleset.merge import ChainView, RuleView
+from nettop.model.ruleset.picture import ChainView, RuleView
 from nettop.model.traces.headers import PacketHead, packet_head
 
 IP_FAMILIES = ("inet", "ip", "ip6")

@@ -17,7 +17,7 @@ from nettop.decode.nflog import LegacyDecoded, LegacyRecord
 from nettop.decode.nftables.trace import TraceDecoded, TraceRecord
 from nettop.kinds import TRACE_EGRESS, TRACE_ENDS, TRACE_HOOKS, TRACE_INGRESS, TRACE_MARK, TRACE_MARKING, TRACE_PREFIX
 from nettop.model.ruleset.counters import TracedHits
-from nettop.model.ruleset.merge import ChainView, RuleView
+from nettop.model.ruleset.picture import ChainView, RuleView
 from nettop.model.traces import links
 from nettop.model.traces.drops import AFTER_NS, PendingDrops
 from nettop.model.traces.elements import FindBranches

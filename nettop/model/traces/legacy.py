@@ -14,7 +14,7 @@ from nettop.decode.nftables.trace import TraceRecord
 from nettop.linux.inet import IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_TCP
 from nettop.linux.socket import AF_INET6
 from nettop.model.ruleset.hooks import LEGACY_TABLES
-from nettop.model.ruleset.merge import ChainView, RuleView
+from nettop.model.ruleset.picture import ChainView, RuleView
 from nettop.model.traces.journey import IP_FAMILIES, Journey
 
 _INVARIANT = {IPPROTO_TCP: slice(4, 8), IPPROTO_ICMP: slice(6, 8), IPPROTO_ICMPV6: slice(6, 8)}

@@ -7,8 +7,8 @@ from typing import Any
 
 from nettop.decode.nftables.keys import ct_states
 from nettop.kinds import TRACE_PREFIX
-from nettop.model.ruleset.merge import Picture
 from nettop.model.ruleset.order import BRIDGE, NETDEV, is_dormant, path_of
+from nettop.model.ruleset.picture import Picture
 from nettop.model.ruleset.words import rule_text
 from nettop.model.traces import ends
 from nettop.model.traces.cells import end_cell

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from nettop.decode.nftables.trace import TraceRecord
 from nettop.kinds import TRACE_EGRESS, TRACE_INGRESS
-from nettop.model.ruleset.merge import ChainView
+from nettop.model.ruleset.picture import ChainView
 from nettop.model.traces.headers import packet_head
 from nettop.model.traces.journey import Journey
 from nettop.model.traces.legacy import packet_key

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from itertools import groupby
 
-from nettop.model.ruleset.merge import ChainView
 from nettop.model.ruleset.order import runs_at
+from nettop.model.ruleset.picture import ChainView
 from nettop.model.traces.journey import Journey, Step
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ipaddress import ip_network
 
-from nettop.model.ruleset.merge import NFT, Picture, RuleView
+from nettop.model.ruleset.picture import NFT, Picture, RuleView
 from nettop.model.ruleset.rule_tree import tree_of
 from nettop.model.ruleset.rule_words import tokens_of
 

@@ -9,7 +9,7 @@ from itertools import takewhile
 import numpy as np
 
 from nettop.model.filter.expression import Filter
-from nettop.model.ruleset.merge import ChainView
+from nettop.model.ruleset.picture import ChainView
 from nettop.model.table import Column, Detail, Line, Row, Snapshot, SortKey, ViewSpec
 from nettop.model.traces.cells import COLUMNS, DEFAULT_COLUMNS, cell, end_cell, sort_value
 from nettop.model.traces.detail import journey_detail

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from nettop.kinds import TRACE_PREFIX
 from nettop.linux.socket import AF_INET, AF_INET6
 from nettop.model.ruleset.matrix import LETTERS
-from nettop.model.ruleset.merge import NFT, ChainView
 from nettop.model.ruleset.order import is_dormant, path_of, runs_at, sees_same
+from nettop.model.ruleset.picture import NFT, ChainView
 from nettop.model.ruleset.words import verdict_role
 from nettop.model.table import Line, Segment
 from nettop.model.traces.ends import backend, verdict_word

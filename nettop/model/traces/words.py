@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from nettop.decode.nftables.trace import TraceRecord
-from nettop.model.ruleset.merge import ChainView, RuleView
+from nettop.model.ruleset.picture import ChainView, RuleView
 from nettop.model.ruleset.rule_versions import differ
 from nettop.model.traces.elements import FindBranches, element_met
 from nettop.model.traces.journey import Journey

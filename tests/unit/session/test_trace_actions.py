@@ -9,7 +9,7 @@ import pytest
 from nettop.errors import UsageError
 from nettop.labs.client import bundled
 from nettop.model.filter.expression import parse
-from nettop.model.ruleset.merge import NFT, ChainView, Picture, RuleView
+from nettop.model.ruleset.picture import NFT, ChainView, Picture, RuleView
 from nettop.model.ruleset.rule_tree import heading_ident
 from nettop.model.traces.match import matches
 from nettop.pipeline.engine import Engine

@@ -11,7 +11,7 @@ from nettop.decode.nftables.expressions import expression_lines
 from nettop.decode.nftables.objects import NftChain, NftTable
 from nettop.decode.nftables.rules import NftRule
 from nettop.model.ruleset.changes.change import SUMMED, Change, chain_change, place, rule_change, settings, table_text
-from nettop.model.ruleset.merge import LEGACY, NFT, ChainView, Key, Picture
+from nettop.model.ruleset.picture import LEGACY, NFT, ChainView, Key, Picture
 
 _Size = tuple[bool, str, str]  # added or deleted, family, table
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from nettop.decode.nftables.objects import NftChain
 from nettop.decode.nftables.rules import NftRule
-from nettop.model.ruleset.merge import NFT, ChainView, Key, RuleView
+from nettop.model.ruleset.picture import NFT, ChainView, Key, RuleView
 from nettop.model.ruleset.words import chain_path, rule_text
 from nettop.text.units import plural
 

@@ -13,7 +13,7 @@ from nettop.decode.nftables.members import closed, member_text, rows_of, value_o
 from nettop.decode.nftables.sets import NftSet, SetId
 from nettop.linux import nf_tables as nft
 from nettop.model.ruleset.changes.change import MAX_CHANGES, Change
-from nettop.model.ruleset.merge import NFT
+from nettop.model.ruleset.picture import NFT
 from nettop.text.units import grouped
 
 _NAMED = 10  # elements of one set

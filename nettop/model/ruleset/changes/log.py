@@ -20,7 +20,7 @@ from nettop.model.ruleset.changes.change import (
     table_text,
 )
 from nettop.model.ruleset.changes.elements import element_changes
-from nettop.model.ruleset.merge import IPTABLES_NFT, LEGACY, ChainView, Key, Picture, RuleView
+from nettop.model.ruleset.picture import IPTABLES_NFT, LEGACY, ChainView, Key, Picture, RuleView
 from nettop.model.ruleset.words import chain_path, rule_text
 from nettop.text.units import clock, plural
 

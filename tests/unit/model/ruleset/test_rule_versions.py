@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from nettop.decode.nftables.rules import NftRule
-from nettop.model.ruleset.merge import NFT, ChainView, Picture, RuleView
+from nettop.model.ruleset.picture import NFT, ChainView, Picture, RuleView
 from nettop.model.ruleset.rule_versions import RuleVersions
 
 SECOND = 1_000_000_000

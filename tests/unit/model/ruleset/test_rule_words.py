@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from nettop.model.ruleset.merge import IPTABLES_NFT, NFT, RuleView
+from nettop.model.ruleset.picture import IPTABLES_NFT, NFT, RuleView
 from nettop.model.ruleset.rule_words import split_rule
 
 RULE = RuleView(1, 0, 1, "", NFT, None, (), "")

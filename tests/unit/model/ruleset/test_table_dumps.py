@@ -8,7 +8,7 @@ import pytest
 from nettop.decode.nftables.commits import Announced
 from nettop.decode.nftables.decoder import RuleBlock
 from nettop.decode.nftables.rules import NftRule, Rules
-from nettop.model.ruleset.rule_blocks import with_table
+from nettop.model.ruleset.dumps import with_table
 from tests.unit.model.ruleset.test_changed_tables import FW, OTHER, commit, known
 from tests.unit.model.ruleset.test_ruleset import T0, Feed, S, rule
 

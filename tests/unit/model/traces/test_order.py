@@ -8,7 +8,7 @@ from nettop.decode.drops import DropRecord
 from nettop.decode.nflog import LegacyDecoded, LegacyRecord
 from nettop.decode.nftables.trace import TraceDecoded, TraceRecord
 from nettop.model.ruleset.hooks import LEGACY_TABLES
-from nettop.model.ruleset.merge import IPTABLES_NFT, LEGACY, NFT, ChainView, RuleView
+from nettop.model.ruleset.picture import IPTABLES_NFT, LEGACY, NFT, ChainView, RuleView
 from nettop.model.traces.cells import end_cell
 from nettop.model.traces.detail import journey_detail
 from nettop.model.traces.ends import certainty, ending, where

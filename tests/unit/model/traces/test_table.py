@@ -6,7 +6,7 @@ import pytest
 
 from nettop.decode.nftables.trace import TraceDecoded
 from nettop.model.filter.expression import parse
-from nettop.model.ruleset.merge import IPTABLES_NFT, NFT, ChainView, RuleView
+from nettop.model.ruleset.picture import IPTABLES_NFT, NFT, ChainView, RuleView
 from nettop.model.table import JourneyDetail, RulePlace, Snapshot, SortKey, ViewSpec
 from nettop.model.traces.cells import DEFAULT_COLUMNS
 from nettop.model.traces.fields import journey_fields, rule_filter

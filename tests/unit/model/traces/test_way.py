@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from nettop.decode.nftables.trace import TraceDecoded
-from nettop.model.ruleset.merge import IPTABLES_NFT, LEGACY, NFT, ChainView
+from nettop.model.ruleset.picture import IPTABLES_NFT, LEGACY, NFT, ChainView
 from nettop.model.table import JourneyDetail
 from nettop.model.traces.journeys import Journeys
 from nettop.model.traces.table import TraceTable

@@ -11,7 +11,7 @@ from nettop.decode.nftables.objects import Generation, NftChain, NftTable
 from nettop.decode.nftables.rules import NftRule
 from nettop.model.ruleset.changes.change import MAX_CHANGES
 from nettop.model.ruleset.changes.log import MARKED_NS, ChangeLog
-from nettop.model.ruleset.merge import LEGACY, NFT, ChainView, Picture, RuleView
+from nettop.model.ruleset.picture import LEGACY, NFT, ChainView, Picture, RuleView
 from nettop.text.units import clock
 
 CHAIN = ChainView(1, NFT, "inet", "fw", "lan", None, None, None, None, first=0, count=0, flags=("dormant",))

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from difflib import SequenceMatcher, unified_diff
 from typing import Any
 
-from nettop.model.ruleset.merge import LEGACY, ChainView, Picture, RuleView
 from nettop.model.ruleset.order import traversal
+from nettop.model.ruleset.picture import LEGACY, ChainView, Picture, RuleView
 from nettop.model.ruleset.words import chain_path, is_implicit, rule_text
 
 ChainKey = tuple[bool, str, str, str]  # of iptables-legacy, family, table, chain

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from nettop.kinds import TRACE_PREFIX
 from nettop.linux import nf_tables as nft
 from nettop.model.ruleset.lines import parts
-from nettop.model.ruleset.merge import NFT
+from nettop.model.ruleset.picture import NFT
 from nettop.model.ruleset.ruleset import Ruleset
 from nettop.model.ruleset.selection import Selection
 from nettop.model.ruleset.set_lines import IPSET
