@@ -12,6 +12,7 @@ from nettop.kinds import TextKind
 from nettop.model.ruleset.chain_matrix import ChainMatrix
 from nettop.model.ruleset.changes.change import Change
 from nettop.model.ruleset.changes.log import Commit
+from nettop.session.packet_way import PacketWay
 from tests.ui.plain_session import PlainSession, session
 from tests.ui.screen_text import SMALL, WIDE, running
 from tests.unit.decode.nftables.test_expressions import COUNTER, EQUAL, SADDR
@@ -148,6 +149,18 @@ async def test_p_shows_the_next_path_and_o_lights_a_journey() -> None:
         await seen.see("way: to this host")
         await seen.press("p")
         await seen.see("▶N six/in")
+
+
+async def test_the_way_of_a_packet_that_is_named_before_the_rules_are_read_is_on_its_path() -> None:
+    feed, plain = Feed(), session()
+    matrix = ChainMatrix(feed.ruleset, feed.chains, feed.finder)
+    plain.views |= {"chains": feed.chains, "matrix": matrix, "rules": feed.rules}
+    async with running(WIDE, plain) as seen:
+        await seen.press("3")
+        seen.pilot.app.screen.view.matrix.light_way(PacketWay("bridged", "from pa to pb", "bridge", False))
+        feed.layout([base("t", "routed", family="ip"), base("t", "onports", family="bridge")])
+        await seen.see("onports")
+        await seen.see("from pa to pb")
 
 
 def many(count: int) -> PlainSession:

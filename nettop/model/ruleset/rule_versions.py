@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from nettop.model.ruleset.picture import ChainView, Picture, RuleView
 
-_NEAR_NS = 100_000_000  # a packet and a change of rules are read in another order than they happened
+_NEAR_NS = 250_000_000  # events of commits are gathered so long: a packet may be read before the change that it met
 _ENDING = frozenset(("accept", "drop", "return", "jump", "goto"))
 
 RuleInChain = tuple[ChainView, RuleView]

@@ -28,6 +28,7 @@ class MatrixTable(DrawnTable):
     _matrix = EMPTY
     _titles: tuple[Line, ...] = ()
     _painted: tuple[object, ...] = ()
+    _awaited: PacketWay | None = None  # a way whose path is not known yet
 
     def __init__(self, view: str, session: Session, post: Post) -> None:
         super().__init__(view, session, post)
@@ -58,7 +59,8 @@ class MatrixTable(DrawnTable):
         self._repaint()
 
     def light_way(self, way: PacketWay) -> None:
-        """Light the way of a packet, on the path that it takes, if that has chains."""
+        """Light the way of a packet, on the path that it takes, if that has chains: once they are read."""
+        self._awaited = None if self._matrix.paths else way
         paths = [path for path in self._matrix.paths if way.path in path]  # IPv4 in `IPv4 and IPv6`
         if paths and self._matrix.path not in paths:
             self.path = paths[0]
@@ -110,6 +112,8 @@ class MatrixTable(DrawnTable):
             self._titles, self.drawn, self.top = drawn.titles, drawn.lines, drawn.top or {}
             self.scroll_to_cursor()
             self.refresh()
+        if self._awaited is not None and self._matrix.paths:
+            self.light_way(self._awaited)
         self._report_moved()
 
     def heads(self) -> tuple[Line, ...]:

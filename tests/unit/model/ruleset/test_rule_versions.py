@@ -38,7 +38,7 @@ def test_a_rule_replaced_with_its_handle_is_the_one_of_the_time() -> None:
     assert words(versions, 6 * SECOND) == "tcp dport 80 accept"
 
 
-@pytest.mark.parametrize("off", [-50_000_000, 0, 50_000_000])
+@pytest.mark.parametrize("off", [-200_000_000, 0, 50_000_000])
 def test_near_the_change_the_verdict_tells_which_it_was(off: int) -> None:
     versions = RuleVersions()
     versions.update(picture("tcp dport 22 accept"), 0)
