@@ -170,6 +170,6 @@ def test_every_rule_has_the_counters_and_the_words_that_the_tools_print(broker: 
         assert ("6", "-A INPUT -p icmp -m comment --comment pings -j DOCKER-USER") in kept, "the traffic was counted"
         listed = dict(re.findall(r"^\t\t(.*) # handle (\d+)$", run_in(ns, "nft", "-a", "list", "ruleset"), re.M))
         theirs = {(handle, re.sub(r" packets \d+ bytes \d+", "", text)) for text, handle in listed.items()}
-        assert theirs <= {(handle, text) for handle, _, text in rows(words="nft")}
+        poll(lambda: theirs <= {(handle, text) for handle, _, text in rows(words="nft")}, what="the words of nft")
     finally:
         session.close()
