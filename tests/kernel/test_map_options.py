@@ -101,6 +101,7 @@ def test_routes_have_their_metrics_sources_flags_and_preferences(ns: str) -> Non
 
 
 def our_routes(ns: str) -> dict[object, object]:
+    printed.cache_clear()
     return {
         (row["family"], row["destination"], row["table"], row["device"], row["metric"]): (
             row["from"],
