@@ -236,7 +236,9 @@ def test_the_rule_of_a_step_and_the_flow_of_a_packet_are_found(path: Path3, brok
         hit = answer(session.rule_position, detail.decisive)
         found = answer(session.ask, "rules", ViewSpec(("rule",), height=99, scope=hit.chain))
         assert ["the culprit" in row.cells[0] for row in found.rows if row.ident == hit.rule] == [True]
-        ident, text = answer(session.related, "traces", shown.rows[1].ident, "flows")
+        related = lambda: answer(session.related, "traces", shown.rows[1].ident, "flows")  # noqa: E731
+        poll(lambda: related()[0] is not None, what="the event of its flow")
+        ident, text = related()
         flow = answer(session.detail, "flows", ident)
         assert CLIENT in str(flow.title) and "osrc" in text
         _, text = answer(session.related, "flows", ident, "traces")
