@@ -172,13 +172,17 @@ async def test_esc_leads_from_the_rule_of_a_step_back_to_the_step(recorded: Sess
         await seen.until(lambda: "→ blocked" in seen.cursor_line(), "[ leads to the rule again")
 
 
+async def go_to_the_flow_of_a_ping(seen: Seen) -> None:
+    await seen.press("7", "slash")
+    await seen.write("verdict accept")
+    await seen.press("enter", "g", "F")
+    await seen.see("[1 Flows]")
+    await seen.until(lambda: "icmp" in seen.cursor_line(), "its flow")
+
+
 async def test_esc_leads_through_every_jump_back_to_the_first_row(recorded: Session) -> None:
     async with running(WIDE, recorded) as seen:
-        await seen.press("7", "slash")
-        await seen.write("verdict accept")
-        await seen.press("enter", "g", "F")
-        await seen.see("[1 Flows]")
-        await seen.until(lambda: "icmp" in seen.cursor_line(), "its flow")
+        await go_to_the_flow_of_a_ping(seen)
         flow = seen.cursor_line()[:60]
         await seen.press("T", "R")
         await seen.see("[3 Chains]")
@@ -208,11 +212,7 @@ async def test_f_goes_to_the_flow_and_t_from_a_flow_to_its_packets(recorded: Ses
 
 async def test_r_on_a_flow_lists_the_rules_that_its_traced_packets_met_and_goes_to_one(recorded: Session) -> None:
     async with running(WIDE, recorded) as seen:
-        await seen.press("7", "slash")
-        await seen.write("verdict accept")
-        await seen.press("enter", "g", "F")
-        await seen.see("[1 Flows]")
-        await seen.until(lambda: "icmp" in seen.cursor_line(), "its flow")
+        await go_to_the_flow_of_a_ping(seen)
         await seen.press("R")
         await seen.see("Rules that its traced packets met")
         await seen.see("forward  inet fw forward 1  ct state")
